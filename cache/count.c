@@ -1,0 +1,421 @@
+/* cache/count.c — the directory of sites, and the sums over the shards.
+ *
+ * The directory only ever grows, and grows without a lock. It is three things that name the same sites:
+ *
+ *    newest ─▶ the site entered last; its number + 1 is how many there are
+ *    order     number ─▶ site                       [ a ][ b ][ c ][   ][   ]          sites_max places
+ *    slots     hash of the id ─▶ site               [   ][ c ][   ][ a ][ b ][   ] …   open addressing, half empty
+ *
+ * Entering a site:                                              what another thread may do meanwhile
+ *    1. read newest
+ *    2. settle it: make sure it stands in order and in slots    the same; both put the same site into the same place
+ *    3. look for the id in slots; found: that is the answer
+ *    4. a new site, its number one above newest's
+ *    5. newest: compare-and-swap from what 1 read to it         enter a site: the swap fails, and we begin again
+ *    6. settle it
+ *
+ * The swap in 5 is the one moment of decision: it gives the number, it keeps the limit exactly, and it cannot enter an id twice.
+ * For when it succeeds, newest has not moved since 1 (sites are never removed, so the same pointer is the same site);
+ * all sites up to it stood in slots before 3 looked, each settled before the next was entered; and 3 did not find
+ * the id. A swap fails only because another thread's succeeded: someone always moves on. None of this happens for
+ * a site that is known: finding is loads alone.
+ *
+ * The orderings: a site is written before step 5 and 6 publish it, each with a release, and never after. Whoever comes
+ * to it by an acquire load of newest, order or slots sees it whole. order is stored before slots, so a site
+ * that can be found can also be listed; and count_enter returns after 6, so whoever learns of the answer finds it.
+ * The lines' orderings, and why no add is lost, stand in cache/shard.c. */
+#include "cache/count.h"
+
+#include "cache/shard.h"
+
+#include <assert.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define COUNT_MAGIC 0x636f756eu /* "coun" */
+
+struct site {
+	uint64_t hash;
+	uint32_t number;
+	uint32_t id_bytes;
+	char id[];
+};
+
+struct count {
+	uint32_t magic;
+	unsigned cores;
+	unsigned sites_max;
+	size_t slot_count; /* a power of two, at least twice sites_max: a probe always meets an empty slot */
+	uint64_t seed[2];
+	struct shard **shards;
+	_Atomic(struct site *) *slots;
+	_Atomic(struct site *) *order;
+	_Atomic(struct site *) newest; /* NULL: no site yet */
+	_Atomic size_t site_bytes;     /* raised once per site, when it is entered */
+};
+
+static_assert(COUNT_CORES_MAX <= SHARD_SUM_MAX, "the sum over all cores cannot overflow");
+
+/* --- the id ------------------------------------------------------------------------------------------------------ */
+
+/* RFC 3629 §4: how many bytes a character has and between which bounds its second byte lies, by its first byte. The
+ * narrowed bounds are what excludes overlong forms (E0, F0), surrogates (ED) and what lies above U+10FFFF (F4). */
+static const struct utf8_lead {
+	uint8_t first, last;
+	uint8_t bytes;
+	uint8_t second_min, second_max;
+} UTF8_LEADS[] = {
+	{ 0xC2, 0xDF, 2, 0x80, 0xBF }, { 0xE0, 0xE0, 3, 0xA0, 0xBF }, { 0xE1, 0xEC, 3, 0x80, 0xBF },
+	{ 0xED, 0xED, 3, 0x80, 0x9F }, { 0xEE, 0xEF, 3, 0x80, 0xBF }, { 0xF0, 0xF0, 4, 0x90, 0xBF },
+	{ 0xF1, 0xF3, 4, 0x80, 0xBF }, { 0xF4, 0xF4, 4, 0x80, 0x8F },
+};
+
+/* The length of the character of two or more bytes that stands at the beginning of `text`; 0 when none does. */
+static size_t utf8_length(const uint8_t *text, size_t text_bytes)
+{
+	for (size_t i = 0; i < sizeof(UTF8_LEADS) / sizeof(UTF8_LEADS[0]); i++) {
+		const struct utf8_lead *lead = &UTF8_LEADS[i];
+
+		if (text[0] < lead->first || text[0] > lead->last)
+			continue;
+		if (text_bytes < lead->bytes || text[1] < lead->second_min || text[1] > lead->second_max)
+			return 0;
+		for (size_t at = 2; at < lead->bytes; at++) {
+			if ((text[at] & 0xC0) != 0x80)
+				return 0;
+		}
+		return lead->bytes;
+	}
+	return 0;
+}
+
+enum count_answer count_judge(const char *id, size_t id_bytes)
+{
+	const uint8_t *text = (const uint8_t *)id;
+	bool has_control = false;
+	size_t length;
+
+	if (id_bytes == 0)
+		return COUNT_SITE_EMPTY;
+	if (id_bytes > COUNT_SITE_BYTES_MAX)
+		return COUNT_SITE_TOO_LONG;
+	for (size_t at = 0; at < id_bytes; at += length) {
+		if (text[at] < 0x80) {
+			has_control |= text[at] < 0x20 || text[at] == 0x7F;
+			length = 1;
+			continue;
+		}
+		length = utf8_length(text + at, id_bytes - at);
+		if (length == 0)
+			return COUNT_SITE_NOT_UTF8;
+		has_control |= text[at] == 0xC2 && text[at + 1] < 0xA0; /* U+0080-009F */
+	}
+	/* Last, so that the answer does not depend on which of two faults comes first: bytes that are not text are that. */
+	return has_control ? COUNT_SITE_CONTROL : COUNT_OK;
+}
+
+/* --- the hash ---------------------------------------------------------------------------------------------------- */
+
+static uint64_t load_le64(const uint8_t *bytes, size_t n)
+{
+	uint64_t word = 0;
+
+	for (size_t i = 0; i < n; i++)
+		word |= (uint64_t)bytes[i] << (8 * i);
+	return word;
+}
+
+static uint64_t rotate_left(uint64_t word, unsigned bits)
+{
+	return word << bits | word >> (64 - bits);
+}
+
+static void siphash_rounds(uint64_t v[4], unsigned rounds)
+{
+	while (rounds-- > 0) {
+		v[0] += v[1];
+		v[2] += v[3];
+		v[1] = rotate_left(v[1], 13) ^ v[0];
+		v[3] = rotate_left(v[3], 16) ^ v[2];
+		v[0] = rotate_left(v[0], 32);
+		v[2] += v[1];
+		v[0] += v[3];
+		v[1] = rotate_left(v[1], 17) ^ v[2];
+		v[3] = rotate_left(v[3], 21) ^ v[0];
+		v[2] = rotate_left(v[2], 32);
+	}
+}
+
+/* SipHash-2-4 (Aumasson and Bernstein, 2012): a keyed hash for short input. Site ids come from the world; with a hash
+ * that can be computed without the seed, a few thousand chosen ids would turn every look-up into a walk. */
+static uint64_t siphash(const uint64_t seed[2], const uint8_t *bytes, size_t n)
+{
+	uint64_t v[4] = {
+		seed[0] ^ UINT64_C(0x736f6d6570736575), seed[1] ^ UINT64_C(0x646f72616e646f6d),
+		seed[0] ^ UINT64_C(0x6c7967656e657261), seed[1] ^ UINT64_C(0x7465646279746573),
+	};
+	uint64_t last = (uint64_t)n << 56;
+
+	for (; n >= 8; bytes += 8, n -= 8) {
+		uint64_t word = load_le64(bytes, 8);
+
+		v[3] ^= word;
+		siphash_rounds(v, 2);
+		v[0] ^= word;
+	}
+	last |= load_le64(bytes, n);
+	v[3] ^= last;
+	siphash_rounds(v, 2);
+	v[0] ^= last;
+	v[2] ^= 0xFF;
+	siphash_rounds(v, 4);
+	return v[0] ^ v[1] ^ v[2] ^ v[3];
+}
+
+/* --- the directory ----------------------------------------------------------------------------------------------- */
+
+static size_t directory_slot_count(unsigned sites_max)
+{
+	size_t slot_count = 2;
+
+	while (slot_count < 2 * (size_t)sites_max)
+		slot_count *= 2;
+	return slot_count;
+}
+
+static unsigned directory_sites(const struct count *count)
+{
+	const struct site *newest = atomic_load_explicit(&count->newest, memory_order_acquire);
+
+	return newest == NULL ? 0 : newest->number + 1;
+}
+
+static const struct site *directory_find(const struct count *count, uint64_t hash, const char *id, size_t id_bytes)
+{
+	for (size_t probe = 0; probe < count->slot_count; probe++) {
+		size_t at = (hash + probe) & (count->slot_count - 1);
+		const struct site *site = atomic_load_explicit(&count->slots[at], memory_order_acquire);
+
+		if (site == NULL)
+			return NULL;
+		if (site->hash == hash && site->id_bytes == id_bytes && memcmp(site->id, id, id_bytes) == 0)
+			return site;
+	}
+	cache_check(!"a directory is at most half full");
+	return NULL;
+}
+
+/* Puts an entered site into order and slots, unless it is there. Several threads may do this for one site: all walk the
+ * same slots, which never become empty again, so all arrive at the same one, and one of them fills it. */
+static void directory_settle(struct count *count, struct site *site)
+{
+	atomic_store_explicit(&count->order[site->number], site, memory_order_release);
+	for (size_t probe = 0; probe < count->slot_count; probe++) {
+		size_t at = (site->hash + probe) & (count->slot_count - 1);
+		struct site *there = NULL;
+
+		if (atomic_compare_exchange_strong_explicit(&count->slots[at], &there, site, memory_order_acq_rel,
+		                                            memory_order_acquire))
+			return;
+		if (there == site)
+			return;
+	}
+	cache_check(!"a directory is at most half full");
+}
+
+static struct site *site_new(uint64_t hash, const char *id, size_t id_bytes)
+{
+	struct site *site = malloc(sizeof(*site) + id_bytes);
+
+	if (site == NULL)
+		return NULL;
+	site->hash = hash;
+	site->number = 0;
+	site->id_bytes = (uint32_t)id_bytes;
+	memcpy(site->id, id, id_bytes);
+	return site;
+}
+
+enum count_answer count_find(const struct count *count, const char *id, size_t id_bytes, uint32_t *number)
+{
+	enum count_answer answer = count_judge(id, id_bytes);
+	const struct site *site;
+
+	cache_check(count->magic == COUNT_MAGIC);
+	if (answer != COUNT_OK)
+		return answer;
+	site = directory_find(count, siphash(count->seed, (const uint8_t *)id, id_bytes), id, id_bytes);
+	if (site == NULL)
+		return COUNT_SITE_UNKNOWN;
+	*number = site->number;
+	return COUNT_OK;
+}
+
+enum count_answer count_enter(struct count *count, const char *id, size_t id_bytes, uint32_t *number)
+{
+	enum count_answer answer = count_find(count, id, id_bytes, number);
+	struct site *fresh, *newest;
+	const struct site *known;
+
+	if (answer != COUNT_SITE_UNKNOWN)
+		return answer;
+	fresh = site_new(siphash(count->seed, (const uint8_t *)id, id_bytes), id, id_bytes);
+	if (fresh == NULL)
+		return COUNT_MEMORY_SPENT;
+	/* Goes round again only when another thread entered a site meanwhile, which happens sites_max times at most. */
+	newest = atomic_load_explicit(&count->newest, memory_order_acquire);
+	do {
+		if (newest != NULL)
+			directory_settle(count, newest);
+		known = directory_find(count, fresh->hash, id, id_bytes);
+		if (known != NULL) {
+			free(fresh);
+			*number = known->number;
+			return COUNT_OK;
+		}
+		fresh->number = newest == NULL ? 0 : newest->number + 1;
+		if (fresh->number == count->sites_max) {
+			free(fresh);
+			return COUNT_SITES_SPENT;
+		}
+	} while (!atomic_compare_exchange_weak_explicit(&count->newest, &newest, fresh, memory_order_acq_rel,
+	                                                memory_order_acquire));
+	directory_settle(count, fresh);
+	atomic_fetch_add_explicit(&count->site_bytes, sizeof(*fresh) + id_bytes, memory_order_relaxed);
+	*number = fresh->number;
+	return COUNT_OK;
+}
+
+/* --- the table --------------------------------------------------------------------------------------------------- */
+
+struct count *count_new(unsigned cores, unsigned sites_max, const uint8_t seed[COUNT_SEED_BYTES])
+{
+	struct count *count;
+	bool whole;
+
+	cache_check(cores > 0 && cores <= COUNT_CORES_MAX);
+	cache_check(sites_max > 0 && sites_max <= COUNT_SITES_MAX);
+	count = calloc(1, sizeof(*count));
+	if (count == NULL)
+		return NULL;
+	count->magic = COUNT_MAGIC;
+	count->cores = cores;
+	count->sites_max = sites_max;
+	count->slot_count = directory_slot_count(sites_max);
+	count->seed[0] = load_le64(seed, 8);
+	count->seed[1] = load_le64(seed + 8, 8);
+	count->slots = calloc(count->slot_count, sizeof(count->slots[0]));
+	count->order = calloc(sites_max, sizeof(count->order[0]));
+	count->shards = calloc(cores, sizeof(count->shards[0]));
+	whole = count->slots != NULL && count->order != NULL && count->shards != NULL;
+	for (unsigned core = 0; whole && core < cores; core++) {
+		count->shards[core] = shard_new(sites_max);
+		whole = count->shards[core] != NULL;
+	}
+	if (!whole) {
+		count_free(count);
+		return NULL;
+	}
+	return count;
+}
+
+void count_free(struct count *count)
+{
+	if (count == NULL)
+		return;
+	cache_check(count->magic == COUNT_MAGIC);
+	/* Sites are freed by order, not by slots: it is the shorter walk, and every entered site is settled by now. */
+	for (unsigned number = 0, sites = directory_sites(count); number < sites; number++)
+		free(atomic_load_explicit(&count->order[number], memory_order_acquire));
+	for (unsigned core = 0; count->shards != NULL && core < count->cores; core++)
+		shard_free(count->shards[core]);
+	free(count->shards);
+	free(count->order);
+	free(count->slots);
+	count->magic = 0;
+	free(count);
+}
+
+static struct shard *count_shard(const struct count *count, unsigned core)
+{
+	cache_check(count->magic == COUNT_MAGIC);
+	cache_check(core < count->cores);
+	return count->shards[core];
+}
+
+void count_take(struct count *count, unsigned core)
+{
+	shard_take(count_shard(count, core));
+}
+
+void count_put(struct count *count, unsigned core)
+{
+	shard_put(count_shard(count, core));
+}
+
+enum count_answer count_add(struct count *count, unsigned core, uint32_t site, int64_t by)
+{
+	struct shard *shard = count_shard(count, core);
+
+	/* A number nobody was given would be counted silently into a site that is yet to come. */
+	cache_check(site < directory_sites(count));
+	switch (shard_add(shard, site, by)) {
+	case SHARD_ADDED:
+		return COUNT_OK;
+	case SHARD_LINE_SPENT:
+		return COUNT_LINE_SPENT;
+	case SHARD_MEMORY_SPENT:
+		return COUNT_MEMORY_SPENT;
+	}
+	cache_check(!"every answer of a shard has its answer here");
+	return COUNT_OK;
+}
+
+static int64_t count_sum(const struct count *count, uint32_t site)
+{
+	int64_t sum = 0;
+
+	for (unsigned core = 0; core < count->cores; core++)
+		sum += shard_read(count->shards[core], site);
+	return sum;
+}
+
+int64_t count_read(const struct count *count, uint32_t site)
+{
+	cache_check(count->magic == COUNT_MAGIC);
+	cache_check(site < directory_sites(count));
+	return count_sum(count, site);
+}
+
+uint32_t count_each(const struct count *count, uint32_t first, count_seen *seen, void *user)
+{
+	unsigned sites;
+	uint32_t number;
+
+	cache_check(count->magic == COUNT_MAGIC);
+	sites = directory_sites(count);
+	for (number = first; number < sites; number++) {
+		const struct site *site = atomic_load_explicit(&count->order[number], memory_order_acquire);
+
+		/* The newest may not be settled yet: it is not there for count_find either, and comes with the next call. */
+		if (site == NULL)
+			break;
+		if (!seen(user, number, site->id, site->id_bytes, count_sum(count, number)))
+			return number + 1;
+	}
+	return number;
+}
+
+void count_stats(const struct count *count, struct count_stats *stats)
+{
+	cache_check(count->magic == COUNT_MAGIC);
+	stats->sites = directory_sites(count);
+	stats->sites_max = count->sites_max;
+	stats->directory_bytes = sizeof(*count) + count->slot_count * sizeof(count->slots[0]) +
+	                         count->sites_max * sizeof(count->order[0]) + count->cores * sizeof(count->shards[0]) +
+	                         atomic_load_explicit(&count->site_bytes, memory_order_relaxed);
+	stats->shard_bytes = 0;
+	for (unsigned core = 0; core < count->cores; core++)
+		stats->shard_bytes += shard_bytes(count->shards[core]);
+}

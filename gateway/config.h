@@ -1,0 +1,169 @@
+/* gateway/config.h — the configuration: a validated tree that never changes.
+ *
+ *   postern.yaml ─▶ config_shape (libyaml: every key known? where does it stand?) ─▶ libcyaml (text into structs)
+ *                ─▶ config_parse (words into numbers, names into pointers, every fault with its place) ─▶ struct config
+ *
+ * Words: a *listener* is an address on which connections arrive; an *upstream* is a named group of servers behind us;
+ * a *route* says which requests go to which *target*. The first route that matches wins.
+ *
+ * Owner: the caller of config_load owns the tree and gives it back with config_free; the tree is one block of memory and
+ * all pointers in it stay inside it.   Thread: any after loading (it is never written again); several loads may run at once.
+ * Units: durations in milliseconds (_ms), sizes in bytes (_bytes_max), counts plain.
+ * Errors: faults (config_fault.h); a tree is returned only if there is no error, warnings may stand beside it.
+ * Limits: CONFIG_*_MAX below; each is refused by name and place. */
+#ifndef GATEWAY_CONFIG_H
+#define GATEWAY_CONFIG_H
+
+#include "gateway/config_fault.h"
+#include "gateway/config_value.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#define CONFIG_TEXT_BYTES_MAX (1u << 20)
+#define CONFIG_CORES_MAX 256
+#define CONFIG_LISTENERS_MAX 256
+#define CONFIG_CERTIFICATES_MAX 64 /* in one listener */
+#define CONFIG_UPSTREAMS_MAX 1024
+#define CONFIG_SERVERS_MAX 256 /* in one upstream */
+#define CONFIG_ROUTES_MAX 4096
+#define CONFIG_WORD_BYTES_MAX 1024 /* a name, a path, a host */
+#define CONFIG_DURATION_MS_MAX (24u * 3600 * 1000)
+#define CONFIG_SIZE_BYTES_MAX (UINT64_C(1) << 40)
+#define CONFIG_UNLIMITED UINT64_MAX /* `unlimited`, where a limit may be lifted at all */
+
+/* The section `limits`: name, kind, default, least, most. Every one has a refusal that names it. */
+#define CONFIG_LIMITS(limit) \
+	limit(connections_max, COUNT, 10000, 1, 1000000)              /* per core; clients and upstreams together */ \
+	limit(head_bytes_max, SIZE, 16 << 10, 1 << 10, 1 << 20)       /* request line and fields of a request */ \
+	limit(uri_bytes_max, SIZE, 8 << 10, 64, 1 << 20)              /* the request target alone; at most the head */ \
+	limit(fields_max, COUNT, 100, 8, 1000)                        /* fields of one head, trailers likewise */ \
+	limit(body_bytes_max, BODY, 64 << 20, 1, CONFIG_SIZE_BYTES_MAX)   /* of a request; or `unlimited`; a route may differ */ \
+	limit(memory_bytes_max, SIZE, 1 << 30, 1 << 20, CONFIG_SIZE_BYTES_MAX) /* per core, for bytes on their way */ \
+	limit(websocket_message_bytes_max, SIZE, 1 << 20, 125, 1 << 30)
+
+/* The section `timeouts`: name and default. Each is 1ms to 24h. */
+#define CONFIG_TIMEOUTS(timeout) \
+	timeout(tls_handshake, 10000)       /* from accept to the handshake's end */ \
+	timeout(request_head, 10000)        /* from its first byte to its last */ \
+	timeout(request_body, 30000)        /* between two arrivals of bytes */ \
+	timeout(keep_alive, 75000)          /* an idle client connection between requests */ \
+	timeout(send, 30000)                /* a write that makes no progress */ \
+	timeout(upstream_connect, 5000)     \
+	timeout(upstream_response, 60000)   /* from the request's end to the answer's first byte */ \
+	timeout(upstream_body, 60000)       /* between two arrivals of bytes of an answer */ \
+	timeout(upstream_keep_alive, 60000) /* an idle connection kept for later */ \
+	timeout(websocket_idle, 60000)      /* nothing received on an echo or a proxied WebSocket */ \
+	timeout(drain, 30000)               /* from the wish to stop to the end of patience */ \
+	timeout(close, 2000)                /* for goodbyes: close frames, close_notify, the last bytes */
+
+struct config_limits {
+#define LIMIT_MEMBER(name, kind, default_value, least, most) uint64_t name;
+	CONFIG_LIMITS(LIMIT_MEMBER)
+#undef LIMIT_MEMBER
+};
+
+struct config_timeouts {
+#define TIMEOUT_MEMBER(name, default_ms) uint32_t name##_ms;
+	CONFIG_TIMEOUTS(TIMEOUT_MEMBER)
+#undef TIMEOUT_MEMBER
+};
+
+enum config_log_level { CONFIG_LOG_ERROR, CONFIG_LOG_WARN, CONFIG_LOG_INFO, CONFIG_LOG_DEBUG };
+
+struct config_log {
+	const char *access; /* an absolute path, "-" for standard output, NULL for none */
+	enum config_log_level level;
+};
+
+struct config_certificate {
+	const char *certificate; /* absolute paths; both were readable when the file was loaded */
+	const char *key;
+};
+
+struct config_tls {
+	struct config_certificate *certificates;
+	unsigned certificate_count; /* 0: no TLS on this listener */
+	const char **alpn;          /* in order of preference */
+	unsigned alpn_count;
+};
+
+struct config_listener {
+	struct config_address address;
+	struct config_tls tls;
+};
+
+enum config_balance { CONFIG_ROUND_ROBIN, CONFIG_LEAST, CONFIG_RANDOM_TWO, CONFIG_HASH };
+
+struct config_health {
+	const char *path; /* NULL: the servers are not asked */
+	uint32_t every_ms;
+};
+
+struct config_upstream {
+	const char *name;
+	enum config_balance balance;
+	struct config_address *servers; /* at least one */
+	unsigned server_count;
+	struct config_health health;
+	uint32_t keep_alive_max; /* idle connections kept, per core; 0 = none */
+};
+
+enum config_match {
+	CONFIG_MATCH_ANY,    /* every path of the host */
+	CONFIG_MATCH_PATH,   /* this path alone */
+	CONFIG_MATCH_PREFIX, /* this path and what lies below: /sites is /sites and /sites/7, and is not /sitemap or /sites7 */
+};
+
+enum config_target { CONFIG_PROXY, CONFIG_COUNT, CONFIG_LIVE, CONFIG_PUSH, CONFIG_ECHO };
+
+struct config_route {
+	unsigned line;    /* in the file, so that logs and dumps can name the route as its author does */
+	const char *host; /* lower case, no port; "*.example.org" is every name below example.org; NULL = every host */
+	enum config_match match;
+	const char *path; /* "" with CONFIG_MATCH_ANY */
+	enum config_target target;
+	const struct config_upstream *upstream; /* CONFIG_PROXY alone, else NULL */
+	uint64_t body_bytes_max;                /* the route's own, or that of the limits; or CONFIG_UNLIMITED */
+	uint32_t heartbeat_ms;                  /* CONFIG_LIVE alone */
+	uint32_t idle_reminder_ms;              /* CONFIG_LIVE alone; 0 = off */
+};
+
+struct config {
+	uint32_t magic;
+	unsigned core_count;         /* 0: auto, every core that this process may run on */
+	const char *admin;           /* path of the admin socket, or NULL */
+	struct config_address admin_address; /* the same, ready for bind; length 0 when there is none */
+	const char *state;           /* directory */
+	struct config_log log;
+	struct config_limits limits;
+	struct config_timeouts timeouts;
+	struct config_listener *listeners;
+	unsigned listener_count;
+	struct config_upstream *upstreams;
+	unsigned upstream_count;
+	struct config_route *routes;
+	unsigned route_count;
+};
+
+#define CONFIG_MAGIC 0xc0f16u
+
+/* Words of the enums, as they are written in the file; NULL beyond the last. */
+const char *config_log_level_word(unsigned level);
+const char *config_balance_word(unsigned balance);
+const char *config_target_word(unsigned target); /* "proxy" is CONFIG_PROXY's; the rest are words of `serve` */
+
+/* Sets the limits, timeouts and single values of the file that says nothing; no listeners, upstreams or routes. */
+void config_default(struct config *config);
+
+/* Reads a file. `faults` was initialised and is in the order of the file afterwards. NULL when there is any error. */
+struct config *config_load(const char *path, struct config_faults *faults);
+
+/* NULL is harmless. */
+void config_free(struct config *config);
+
+/* The effective configuration as YAML, defaults included. Loading what was printed gives the same tree. */
+void config_print(const struct config *config, FILE *out);
+
+#endif

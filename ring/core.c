@@ -1,0 +1,211 @@
+/* The loop. Read core_turn first. */
+#include "ring/core.h"
+#include "ring/loop.h"
+
+#include <stdlib.h>
+
+#define CORE_MAGIC 0xc04ec04eu
+#define COMPLETIONS_AT_ONCE 256u
+#define NS_PER_MS 1000000u
+
+static const struct scope_kind root_kind = { .name = "core" };
+
+static void core_clock(struct core *core)
+{
+	core->now_ns = kernel_now_ns(core->kernel);
+	core->now_ms = core->now_ns / NS_PER_MS;
+}
+
+/* ---- memory to receive into -------------------------------------------------------------------------------------- */
+
+/* Fresh chunks for the ids that came back, unless the pool's bound says that enough is out: then receiving stops until
+ * something has been sent or dropped. */
+static void core_lend(struct core *core)
+{
+	struct chunk_pool *pool = &core->pool;
+
+	while (core->returned_count > 0 && chunk_pool_out(pool) < pool->count_max + core->buffer_count) {
+		uint16_t id = core->returned[--core->returned_count];
+		struct chunk *chunk = chunk_take(pool);
+
+		core->lent[id] = chunk;
+		kernel_buffer_lend(core->kernel, id, chunk->bytes, CHUNK_BYTES);
+	}
+}
+
+struct chunk *core_take_received(struct core *core, uint16_t buffer, uint32_t size)
+{
+	struct chunk *chunk;
+
+	check(buffer < core->buffer_count && core->lent[buffer] && size <= CHUNK_BYTES);
+	chunk = core->lent[buffer];
+	core->lent[buffer] = NULL;
+	core->returned[core->returned_count++] = buffer;
+	chunk->begin = 0;
+	chunk->end = size;
+	return chunk;
+}
+
+bool core_has_buffers(const struct core *core)
+{
+	return core->returned_count < core->buffer_count;
+}
+
+void core_starve(struct core *core, struct core_starve *starve)
+{
+	stat_add(&core->stats.starved, 1);
+	if (link_alone(&starve->in_starved))
+		link_put_last(&core->starved, &starve->in_starved);
+}
+
+/* As many as there are buffers, first come first served; the others would only find none again. */
+static void core_feed_starved(struct core *core)
+{
+	for (unsigned n = core->buffer_count - core->returned_count; n > 0; n--) {
+		struct link *link = link_take_first(&core->starved);
+
+		if (!link)
+			return;
+		task_wake(owner_of(link, struct core_starve, in_starved)->wakes);
+	}
+}
+
+/* ---- opening and closing ----------------------------------------------------------------------------------------- */
+
+bool core_open(struct core *core, const struct core_options *options, struct kernel_fault *fault)
+{
+	*core = (struct core){
+		.index = options->index,
+		.cores = options->cores,
+		.buffer_count = options->buffer_count,
+		.slot_free = UINT32_MAX,
+	};
+	core->kernel = kernel_open(options->buffer_count, fault);
+	if (!core->kernel)
+		return false;
+	core->magic = CORE_MAGIC;
+	core_clock(core);
+	link_init(&core->run);
+	link_init(&core->queue);
+	link_init(&core->ended);
+	link_init(&core->starved);
+	chunk_pool_init(&core->pool, options->chunks_max);
+	timer_wheel_init(&core->wheel, core->now_ms);
+	mailbox_init(&core->mailbox, options->cores->count);
+	core->lent = calloc(core->buffer_count, sizeof *core->lent);
+	core->returned = calloc(core->buffer_count, sizeof *core->returned);
+	check(core->lent && core->returned);
+	for (unsigned id = core->buffer_count; id-- > 0;)
+		core->returned[core->returned_count++] = (uint16_t)id;
+	core_lend(core);
+	scope_open_root(&core->root, core, &root_kind);
+	return true;
+}
+
+void core_close(struct core *core)
+{
+	check(core->magic == CORE_MAGIC && core->root.state == SCOPE_ENDED);
+	check(stat_read(&core->stats.ops_live) == 0 && core->wheel.count == 0);
+	kernel_close(core->kernel);
+	for (unsigned id = 0; id < core->buffer_count; id++)
+		if (core->lent[id])
+			chunk_put(&core->pool, core->lent[id]);
+	chunk_pool_fini(&core->pool);
+	mailbox_fini(&core->mailbox);
+	ops_fini(core);
+	free(core->lent);
+	free(core->returned);
+	core->magic = 0;
+}
+
+/* ---- the turn ------------------------------------------------------------------------------------------------------ */
+
+static void core_complete(struct core *core)
+{
+	struct kernel_completion completions[COMPLETIONS_AT_ONCE];
+	unsigned n;
+
+	do {
+		n = kernel_reap(core->kernel, completions, COMPLETIONS_AT_ONCE);
+		for (unsigned i = 0; i < n; i++)
+			op_completed(core, &completions[i]);
+	} while (n == COMPLETIONS_AT_ONCE);
+}
+
+static void core_step(struct core *core)
+{
+	unsigned steps = 0;
+
+	while (steps < TURN_STEPS_MAX) {
+		struct link *link = link_take_first(&core->run);
+		struct task *task;
+
+		if (!link)
+			break;
+		task = owner_of(link, struct task, in_run);
+		task->step(task);
+		steps++;
+	}
+	stat_add(&core->stats.steps, steps);
+}
+
+static void core_end_scopes(struct core *core)
+{
+	struct link *link;
+
+	while ((link = link_take_first(&core->ended)))
+		scope_run_ended(owner_of(link, struct scope, in_ended));
+}
+
+static void core_note(struct core *core)
+{
+	struct core_stats *stats = &core->stats;
+
+	atomic_store_explicit(&stats->chunks_total, core->pool.total_count, memory_order_relaxed);
+	atomic_store_explicit(&stats->chunks_out, chunk_pool_out(&core->pool), memory_order_relaxed);
+	atomic_store_explicit(&stats->chunks_lent, core->buffer_count - core->returned_count, memory_order_relaxed);
+	atomic_store_explicit(&stats->chunk_takes, core->pool.takes, memory_order_relaxed);
+	stat_add(&stats->turns, 1);
+}
+
+static uint64_t core_wait_ns(const struct core *core)
+{
+	uint64_t ms = timer_wheel_next_ms(&core->wheel, core->now_ms);
+
+	return ms == UINT64_MAX ? UINT64_MAX : ms * NS_PER_MS;
+}
+
+bool core_turn(struct core *core, bool wait)
+{
+	bool busy;
+
+	check(core->magic == CORE_MAGIC);
+	core_clock(core);
+	core_complete(core);
+	timer_wheel_run(&core->wheel, core->now_ms);
+	mailbox_deliver(core);
+	core_lend(core);
+	core_feed_starved(core);
+	core_step(core);
+	core_end_scopes(core);
+	if (core->root.state == SCOPE_ENDED) {
+		core_note(core);
+		return false;
+	}
+	core_lend(core);
+	/* Where the submission queue was too small the rest goes with the next turn, which then does not sleep. */
+	busy = ops_flush(core);
+	busy |= mailbox_flush(core);
+	busy |= !link_alone(&core->run) || !link_alone(&core->ended);
+	busy |= !link_alone(&core->starved) && core_has_buffers(core);
+	core_note(core);
+	stat_add(&core->stats.enters, 1);
+	kernel_enter(core->kernel, busy || !wait ? 0 : core_wait_ns(core));
+	return true;
+}
+
+void core_run(struct core *core)
+{
+	while (core_turn(core, true)) {
+	}
+}

@@ -1,0 +1,81 @@
+/* ws/utf8.c — one byte at a time where it must be, thirty-two where the text is plain ASCII. */
+#include "ws/utf8.h"
+
+#include <string.h>
+
+#define HIGH_BITS 0x8080808080808080u
+
+static inline uint64_t eight_at(const uint8_t *bytes)
+{
+	uint64_t eight;
+
+	memcpy(&eight, bytes, sizeof(eight));
+	return eight;
+}
+
+/* How many bytes from here on are ASCII, looked at in steps; up to seven fewer than there are. */
+static size_t ascii_run(const uint8_t *bytes, size_t n)
+{
+	size_t i = 0;
+
+	while (n - i >= 32 && ((eight_at(bytes + i) | eight_at(bytes + i + 8) | eight_at(bytes + i + 16)
+			| eight_at(bytes + i + 24)) & HIGH_BITS) == 0)
+		i += 32;
+	while (n - i >= 8 && (eight_at(bytes + i) & HIGH_BITS) == 0)
+		i += 8;
+	return i;
+}
+
+/* The first byte of a character of two or more bytes; false when it cannot be one. */
+static inline bool lead_take(struct ws_utf8 *utf8, uint8_t byte)
+{
+	uint8_t left, low = 0x80, high = 0xBF;
+
+	if (byte < 0xC2)                 /* 80 … BF continue nothing; C0 and C1 could only begin an overlong form */
+		return false;
+	if (byte < 0xE0) {
+		left = 1;
+	} else if (byte < 0xF0) {
+		left = 2;
+		if (byte == 0xE0)
+			low = 0xA0;      /* below: overlong */
+		else if (byte == 0xED)
+			high = 0x9F;     /* above: surrogates, U+D800 … U+DFFF */
+	} else if (byte < 0xF5) {
+		left = 3;
+		if (byte == 0xF0)
+			low = 0x90;      /* below: overlong */
+		else if (byte == 0xF4)
+			high = 0x8F;     /* above: beyond U+10FFFF */
+	} else {
+		return false;
+	}
+	*utf8 = (struct ws_utf8){ left, low, high };
+	return true;
+}
+
+size_t ws_utf8_feed(struct ws_utf8 *utf8, const uint8_t *bytes, size_t n)
+{
+	struct ws_utf8 at = *utf8;       /* in registers: the loop below stores nothing */
+	size_t i = 0;
+
+	while (i < n) {
+		if (at.left > 0) {
+			if (bytes[i] < at.low || bytes[i] > at.high)
+				break;
+			at = (struct ws_utf8){ at.left - 1, 0x80, 0xBF };
+			i++;
+		} else if (bytes[i] < 0x80) {
+			/* A single one between two others is common (a space); the look ahead pays only in a run. */
+			i++;
+			if (i < n && bytes[i] < 0x80)
+				i += ascii_run(bytes + i, n - i);
+		} else {
+			if (!lead_take(&at, bytes[i]))
+				break;
+			i++;
+		}
+	}
+	*utf8 = at;
+	return i;
+}
