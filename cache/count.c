@@ -14,15 +14,17 @@
  *    5. newest: compare-and-swap from what 1 read to it         enter a site: the swap fails, and we begin again
  *    6. settle it
  *
- * The swap in 5 is the one moment of decision: it gives the number, it keeps the limit exactly, and it cannot enter an id twice.
- * For when it succeeds, newest has not moved since 1 (sites are never removed, so the same pointer is the same site);
- * all sites up to it stood in slots before 3 looked, each settled before the next was entered; and 3 did not find
+ * The swap in 5 is the one moment of decision: it gives the number, it keeps the limit exactly, and it cannot enter an
+ * id twice. For when it succeeds, newest has not moved since 1 (sites are never removed, so the same pointer is the
+ * same site); all sites up to it stood in slots before 3 looked, each settled before the next was entered; and 3 did not find
  * the id. A swap fails only because another thread's succeeded: someone always moves on. None of this happens for
  * a site that is known: finding is loads alone.
  *
- * The orderings: a site is written before step 5 and 6 publish it, each with a release, and never after. Whoever comes
- * to it by an acquire load of newest, order or slots sees it whole. order is stored before slots, so a site
- * that can be found can also be listed; and count_enter returns after 6, so whoever learns of the answer finds it.
+ * The orderings: a site is written before step 5 and step 6 publish it, each with a release, and never after. Whoever
+ * comes to it by an acquire load of newest or of a slot sees it whole. order needs no ordering of its own: who reads a
+ * place there has read a newest that is at least as new, and every swap of newest is a release, so the site is whole.
+ * order is stored before the slot, so a site that can be found can also be listed; and count_enter returns after 6,
+ * so whoever learns of its answer finds the site.
  * The lines' orderings, and why no add is lost, stand in cache/shard.c. */
 #include "cache/count.h"
 
@@ -117,6 +119,7 @@ enum count_answer count_judge(const char *id, size_t id_bytes)
 
 /* --- the hash ---------------------------------------------------------------------------------------------------- */
 
+/* Up to eight bytes, the first the lowest. */
 static uint64_t load_le64(const uint8_t *bytes, size_t n)
 {
 	uint64_t word = 0;
@@ -210,7 +213,7 @@ static const struct site *directory_find(const struct count *count, uint64_t has
  * same slots, which never become empty again, so all arrive at the same one, and one of them fills it. */
 static void directory_settle(struct count *count, struct site *site)
 {
-	atomic_store_explicit(&count->order[site->number], site, memory_order_release);
+	atomic_store_explicit(&count->order[site->number], site, memory_order_relaxed);
 	for (size_t probe = 0; probe < count->slot_count; probe++) {
 		size_t at = (site->hash + probe) & (count->slot_count - 1);
 		struct site *there = NULL;
@@ -327,7 +330,7 @@ void count_free(struct count *count)
 	cache_check(count->magic == COUNT_MAGIC);
 	/* Sites are freed by order, not by slots: it is the shorter walk, and every entered site is settled by now. */
 	for (unsigned number = 0, sites = directory_sites(count); number < sites; number++)
-		free(atomic_load_explicit(&count->order[number], memory_order_acquire));
+		free(atomic_load_explicit(&count->order[number], memory_order_relaxed));
 	for (unsigned core = 0; count->shards != NULL && core < count->cores; core++)
 		shard_free(count->shards[core]);
 	free(count->shards);
@@ -396,7 +399,7 @@ uint32_t count_each(const struct count *count, uint32_t first, count_seen *seen,
 	cache_check(count->magic == COUNT_MAGIC);
 	sites = directory_sites(count);
 	for (number = first; number < sites; number++) {
-		const struct site *site = atomic_load_explicit(&count->order[number], memory_order_acquire);
+		const struct site *site = atomic_load_explicit(&count->order[number], memory_order_relaxed);
 
 		/* The newest may not be settled yet: it is not there for count_find either, and comes with the next call. */
 		if (site == NULL)

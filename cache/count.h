@@ -91,7 +91,7 @@ enum count_answer count_add(struct count *count, unsigned core, uint32_t site, i
 int64_t count_read(const struct count *count, uint32_t site);
 
 /* Called for each site with its count at that moment; `id` has no terminator and stays valid until count_free.
- * Returning false stops the listing. */
+ * Returning false stops the listing behind this site. */
 typedef bool count_seen(void *user, uint32_t site, const char *id, size_t id_bytes, int64_t n);
 
 /* Lists sites by number from `first` on, that is, in the order they were first seen: the same in every listing, new

@@ -13,9 +13,9 @@
 #include <string.h>
 #include <unistd.h>
 
-static const char *const log_level_words[] = {"error", "warn", "info", "debug"};
-static const char *const balance_words[] = {"round_robin", "least", "random_two", "hash"};
-static const char *const target_words[] = {"proxy", "count", "live", "push", "echo"};
+static const char *const log_level_words[] = { "error", "warn", "info", "debug" };
+static const char *const balance_words[] = { "round_robin", "least", "random_two", "hash" };
+static const char *const target_words[] = { "proxy", "count", "live", "push", "echo" };
 
 const char *config_log_level_word(unsigned level)
 {
@@ -56,7 +56,8 @@ static char *file_read(int fd, size_t *length, struct config_faults *faults)
 	char *text = malloc(CONFIG_TEXT_BYTES_MAX + 1);
 
 	if (!text) {
-		config_fault_add(faults, CONFIG_ERROR, &CONFIG_MEMORY, 0, 0, "%s", CONFIG_MEMORY.sentence);
+		config_fault_add(
+			faults, CONFIG_ERROR, &CONFIG_MEMORY, 0, 0, "%s", CONFIG_MEMORY.sentence);
 		return NULL;
 	}
 	for (*length = 0; *length <= CONFIG_TEXT_BYTES_MAX;) {
@@ -66,7 +67,7 @@ static char *file_read(int fd, size_t *length, struct config_faults *faults)
 			continue;
 		if (n < 0) {
 			config_fault_add(faults, CONFIG_ERROR, &CONFIG_FILE_UNREADABLE, 0, 0,
-			                 "the configuration cannot be read: %s", strerror(errno));
+				"the configuration cannot be read: %s", strerror(errno));
 			free(text);
 			return NULL;
 		}
@@ -84,7 +85,8 @@ struct config *config_load(const char *path, struct config_faults *faults)
 	config_faults_name(faults, path);
 	if (fd < 0) {
 		config_fault_add(faults, CONFIG_ERROR, &CONFIG_FILE_UNREADABLE, 0, 0,
-		                 "the configuration cannot be opened: %s; give an existing file with -c", strerror(errno));
+			"the configuration cannot be opened: %s; give an existing file with -c",
+			strerror(errno));
 		return NULL;
 	}
 
@@ -110,9 +112,11 @@ void config_free(struct config *config)
  * be in a loaded value, so the quote and the backslash are all that needs escaping. */
 static void word_print(const char *word, FILE *out)
 {
-	static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_./-";
-	bool quote = !(*word == '/' || (*word >= '0' && *word <= '9') || (*word >= 'a' && *word <= 'z')) ||
-	             word[strspn(word, plain)] != '\0';
+	static const char plain[] =
+		"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_./-";
+	bool quote = !(*word == '/' || (*word >= '0' && *word <= '9') ||
+			     (*word >= 'a' && *word <= 'z')) ||
+		word[strspn(word, plain)] != '\0';
 
 	if (!quote) {
 		fputs(word, out);
@@ -136,7 +140,8 @@ static void line_print(const char *key, const char *word, FILE *out)
 
 static void size_print(const char *key, uint64_t bytes, FILE *out)
 {
-	fprintf(out, "%s: %s\n", key, bytes == CONFIG_UNLIMITED ? "unlimited" : config_size_word(bytes).text);
+	fprintf(out, "%s: %s\n", key,
+		bytes == CONFIG_UNLIMITED ? "unlimited" : config_size_word(bytes).text);
 }
 
 /* A count is written in full: 10000, not 10000 with a unit that happens to divide it. */
@@ -148,9 +153,10 @@ static void count_print(const char *key, uint64_t count, FILE *out)
 static void limits_print(const struct config *config, FILE *out)
 {
 #define PRINT_COUNT count_print
-#define PRINT_SIZE size_print
-#define PRINT_BODY size_print
-#define LIMIT_PRINT(name, kind, default_value, least, most) PRINT_##kind("  " #name, config->limits.name, out);
+#define PRINT_SIZE  size_print
+#define PRINT_BODY  size_print
+#define LIMIT_PRINT(name, kind, default_value, least, most) \
+	PRINT_##kind("  " #name, config->limits.name, out);
 	fprintf(out, "\nlimits:\n");
 	CONFIG_LIMITS(LIMIT_PRINT)
 #undef LIMIT_PRINT
@@ -191,7 +197,8 @@ static void upstream_print(const struct config_upstream *upstream, FILE *out)
 	}
 	if (upstream->health.path) {
 		line_print("    health:\n      path", upstream->health.path, out);
-		fprintf(out, "      every: %s\n", config_duration_word(upstream->health.every_ms).text);
+		fprintf(out, "      every: %s\n",
+			config_duration_word(upstream->health.every_ms).text);
 	}
 	count_print("    keep_alive", upstream->keep_alive_max, out);
 }
@@ -206,7 +213,8 @@ static void route_print(const struct config_route *route, FILE *out)
 		dash = "    ";
 	}
 	if (route->match != CONFIG_MATCH_ANY) {
-		snprintf(key, sizeof key, "%s%s", dash, route->match == CONFIG_MATCH_PATH ? "path" : "prefix");
+		snprintf(key, sizeof key, "%s%s", dash,
+			route->match == CONFIG_MATCH_PATH ? "path" : "prefix");
 		line_print(key, route->path, out);
 	}
 	if (route->target == CONFIG_PROXY)
@@ -218,7 +226,8 @@ static void route_print(const struct config_route *route, FILE *out)
 		bool off = route->idle_reminder_ms == 0;
 
 		fprintf(out, "    heartbeat: %s\n", config_duration_word(route->heartbeat_ms).text);
-		fprintf(out, "    idle_reminder: %s\n", off ? "off" : config_duration_word(route->idle_reminder_ms).text);
+		fprintf(out, "    idle_reminder: %s\n",
+			off ? "off" : config_duration_word(route->idle_reminder_ms).text);
 	}
 }
 

@@ -6,8 +6,9 @@
  * Words: a *listener* is an address on which connections arrive; an *upstream* is a named group of servers behind us;
  * a *route* says which requests go to which *target*. The first route that matches wins.
  *
- * Owner: the caller of config_load owns the tree and gives it back with config_free; the tree is one block of memory and
- * all pointers in it stay inside it.   Thread: any after loading (it is never written again); several loads may run at once.
+ * Owner: the caller of config_load owns the tree and gives it back with config_free; the tree is one block of memory, and
+ * its pointers stay inside it or point at constants.
+ * Thread: any after loading (it is never written again); several loads may run at once.
  * Units: durations in milliseconds (_ms), sizes in bytes (_bytes_max), counts plain.
  * Errors: faults (config_fault.h); a tree is returned only if there is no error, warnings may stand beside it.
  * Limits: CONFIG_*_MAX below; each is refused by name and place. */
@@ -21,17 +22,19 @@
 #include <stdint.h>
 #include <stdio.h>
 
-#define CONFIG_TEXT_BYTES_MAX (1u << 20)
-#define CONFIG_CORES_MAX 256
-#define CONFIG_LISTENERS_MAX 256
+#define CONFIG_TEXT_BYTES_MAX   (1u << 20)
+#define CONFIG_CORES_MAX        256
+#define CONFIG_LISTENERS_MAX    256
 #define CONFIG_CERTIFICATES_MAX 64 /* in one listener */
-#define CONFIG_UPSTREAMS_MAX 1024
-#define CONFIG_SERVERS_MAX 256 /* in one upstream */
-#define CONFIG_ROUTES_MAX 4096
-#define CONFIG_WORD_BYTES_MAX 1024 /* a name, a path, a host */
-#define CONFIG_DURATION_MS_MAX (24u * 3600 * 1000)
-#define CONFIG_SIZE_BYTES_MAX (UINT64_C(1) << 40)
-#define CONFIG_UNLIMITED UINT64_MAX /* `unlimited`, where a limit may be lifted at all */
+#define CONFIG_UPSTREAMS_MAX    1024
+#define CONFIG_SERVERS_MAX      256 /* in one upstream */
+#define CONFIG_ROUTES_MAX       4096
+#define CONFIG_WORD_BYTES_MAX   1024 /* a name, a path, a host */
+#define CONFIG_DURATION_MS_MAX  (24u * 3600 * 1000)
+#define CONFIG_SIZE_BYTES_MAX   (UINT64_C(1) << 40)
+#define CONFIG_UNLIMITED        UINT64_MAX /* `unlimited`, where a limit may be lifted at all */
+
+/* clang-format off */
 
 /* The section `limits`: name, kind, default, least, most. Every one has a refusal that names it. */
 #define CONFIG_LIMITS(limit) \
@@ -57,6 +60,8 @@
 	timeout(websocket_idle, 60000)      /* nothing received on an echo or a proxied WebSocket */ \
 	timeout(drain, 30000)               /* from the wish to stop to the end of patience */ \
 	timeout(close, 2000)                /* for goodbyes: close frames, close_notify, the last bytes */
+
+/* clang-format on */
 
 struct config_limits {
 #define LIMIT_MEMBER(name, kind, default_value, least, most) uint64_t name;
@@ -111,31 +116,34 @@ struct config_upstream {
 };
 
 enum config_match {
-	CONFIG_MATCH_ANY,    /* every path of the host */
-	CONFIG_MATCH_PATH,   /* this path alone */
+	CONFIG_MATCH_ANY,  /* every path of the host */
+	CONFIG_MATCH_PATH, /* this path alone */
 	CONFIG_MATCH_PREFIX, /* this path and what lies below: /sites is /sites and /sites/7, and is not /sitemap or /sites7 */
 };
 
 enum config_target { CONFIG_PROXY, CONFIG_COUNT, CONFIG_LIVE, CONFIG_PUSH, CONFIG_ECHO };
 
 struct config_route {
-	unsigned line;    /* in the file, so that logs and dumps can name the route as its author does */
-	const char *host; /* lower case, no port; "*.example.org" is every name below example.org; NULL = every host */
+	unsigned
+		line; /* in the file, so that logs and dumps can name the route as its author does */
+	const char *
+		host; /* lower case, no port; "*.example.org" is every name below example.org; NULL = every host */
 	enum config_match match;
 	const char *path; /* "" with CONFIG_MATCH_ANY */
 	enum config_target target;
 	const struct config_upstream *upstream; /* CONFIG_PROXY alone, else NULL */
-	uint64_t body_bytes_max;                /* the route's own, or that of the limits; or CONFIG_UNLIMITED */
-	uint32_t heartbeat_ms;                  /* CONFIG_LIVE alone */
-	uint32_t idle_reminder_ms;              /* CONFIG_LIVE alone; 0 = off */
+	uint64_t body_bytes_max;   /* the route's own, or that of the limits; or CONFIG_UNLIMITED */
+	uint32_t heartbeat_ms;     /* CONFIG_LIVE alone */
+	uint32_t idle_reminder_ms; /* CONFIG_LIVE alone; 0 = off */
 };
 
 struct config {
 	uint32_t magic;
-	unsigned core_count;         /* 0: auto, every core that this process may run on */
-	const char *admin;           /* path of the admin socket, or NULL */
-	struct config_address admin_address; /* the same, ready for bind; length 0 when there is none */
-	const char *state;           /* directory */
+	unsigned core_count; /* 0: auto, every core that this process may run on */
+	const char *admin;   /* path of the admin socket, or NULL */
+	struct config_address
+		admin_address; /* the same, ready for bind; length 0 when there is none */
+	const char *state;     /* directory */
 	struct config_log log;
 	struct config_limits limits;
 	struct config_timeouts timeouts;
@@ -152,7 +160,8 @@ struct config {
 /* Words of the enums, as they are written in the file; NULL beyond the last. */
 const char *config_log_level_word(unsigned level);
 const char *config_balance_word(unsigned balance);
-const char *config_target_word(unsigned target); /* "proxy" is CONFIG_PROXY's; the rest are words of `serve` */
+const char *config_target_word(
+	unsigned target); /* "proxy" is CONFIG_PROXY's; the rest are words of `serve` */
 
 /* Sets the limits, timeouts and single values of the file that says nothing; no listeners, upstreams or routes. */
 void config_default(struct config *config);

@@ -18,6 +18,7 @@
 
 #define CONFIG_FAULTS_MAX 100
 
+/* clang-format off */
 extern const struct reason CONFIG_FILE_UNREADABLE;  /* the file, or one that it names, cannot be read */
 extern const struct reason CONFIG_MEMORY;           /* no memory to read the file */
 extern const struct reason CONFIG_SYNTAX;           /* the text is not YAML, or YAML that we refuse */
@@ -33,6 +34,7 @@ extern const struct reason CONFIG_UPSTREAM_UNKNOWN; /* a route names an upstream
 extern const struct reason CONFIG_UPSTREAM_UNUSED;  /* warning: no route names this upstream */
 extern const struct reason CONFIG_ROUTE_UNREACHED;  /* warning: an earlier route takes everything of this one */
 extern const struct reason CONFIG_NOTHING_TO_DO;    /* no listener and no admin socket, or nothing to serve there */
+/* clang-format on */
 
 enum config_severity { CONFIG_WARNING, CONFIG_ERROR };
 
@@ -52,6 +54,11 @@ struct config_faults {
 	unsigned left_out;    /* faults that found no room in the list */
 };
 
+/* The bytes of the character at `text` (0: none is left) if it breaks a line, commands a terminal or is no character at
+ * all, else 0: the controls of ASCII and of ISO 6429 (U+0080 to U+009F), U+2028, U+2029, U+FFFE and U+FFFF. YAML lets
+ * them in by escapes. The text is UTF-8. */
+size_t config_control(const char *text, size_t length);
+
 /* A piece of the user's text made fit for a message: quoted, cut when long, without control characters. It lives to the
  * end of the full expression: config_quote(value).text as an argument. */
 struct config_quoted {
@@ -65,15 +72,16 @@ void config_faults_fini(struct config_faults *faults);
 /* `file` is copied. A list serves one file at a time. */
 void config_faults_name(struct config_faults *faults, const char *file);
 
-__attribute__((format(printf, 6, 7)))
-void config_fault_add(struct config_faults *faults, enum config_severity severity, const struct reason *reason,
-                      unsigned line, unsigned column, const char *format, ...);
+__attribute__((format(printf, 6, 7))) void config_fault_add(struct config_faults *faults,
+	enum config_severity severity, const struct reason *reason, unsigned line, unsigned column,
+	const char *format, ...);
 
 /* In the order of the file. */
 void config_faults_sort(struct config_faults *faults);
 
 /* One line without its end; as snprintf, returns the length that a large enough buffer would have held. */
-int config_fault_format(const struct config_faults *faults, const struct config_fault *fault, char *out, size_t size);
+int config_fault_format(const struct config_faults *faults, const struct config_fault *fault,
+	char *out, size_t size);
 
 /* All of them, a line each, and a last line when some were left out. */
 void config_faults_print(const struct config_faults *faults, FILE *out);

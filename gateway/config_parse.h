@@ -12,6 +12,7 @@
 
 /* `name` stands in front of every fault, and its directory is where relative paths begin. The text may hold any bytes.
  * `faults` was initialised and is in the order of the file afterwards. NULL when there is any error. */
-struct config *config_parse_text(const char *text, size_t length, const char *name, struct config_faults *faults);
+struct config *config_parse_text(
+	const char *text, size_t length, const char *name, struct config_faults *faults);
 
 #endif

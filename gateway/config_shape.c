@@ -28,10 +28,12 @@
 #define FOUND_MAX 64 /* keys of one mapping; limits and timeouts have the most */
 
 /* Every value is read as text; what it means is config_parse's to say, in words better than "invalid value". */
+/* clang-format off */
 #define OPTIONAL CYAML_FLAG_OPTIONAL
 #define TEXT(type, name) CYAML_FIELD_STRING_PTR(#name, OPTIONAL | CYAML_FLAG_POINTER, type, name, 0, CONFIG_WORD_BYTES_MAX)
 #define SECTION(type, name, fields) CYAML_FIELD_MAPPING_PTR(#name, OPTIONAL, type, name, fields)
 #define LIST(type, name, entry, most) CYAML_FIELD_SEQUENCE(#name, OPTIONAL | CYAML_FLAG_POINTER, type, name, entry, 0, most)
+/* clang-format on */
 
 static const cyaml_schema_value_t text_value = {
 	CYAML_VALUE_STRING(CYAML_FLAG_POINTER, char *, 0, CONFIG_WORD_BYTES_MAX),
@@ -43,6 +45,7 @@ static const cyaml_schema_field_t log_fields[] = {
 	CYAML_FIELD_END,
 };
 
+/* clang-format off */
 static const cyaml_schema_field_t limits_fields[] = {
 #define LIMIT_FIELD(name, kind, default_value, least, most) TEXT(struct written_limits, name),
 	CONFIG_LIMITS(LIMIT_FIELD)
@@ -56,6 +59,7 @@ static const cyaml_schema_field_t timeouts_fields[] = {
 #undef TIMEOUT_FIELD
 	CYAML_FIELD_END,
 };
+/* clang-format on */
 
 static const cyaml_schema_field_t certificate_fields[] = {
 	TEXT(struct written_certificate, certificate),
@@ -136,6 +140,7 @@ static const cyaml_schema_value_t file_value = {
 };
 
 /* How a mapping is called in a message, and what one looks like. */
+/* clang-format off */
 static const struct noun {
 	const cyaml_schema_field_t *fields;
 	const char *word;
@@ -152,6 +157,7 @@ static const struct noun {
 	{health_fields, "health", "{ path: /healthz, every: 2s }"},
 	{route_fields, "a route", "{ prefix: /, proxy: edc }"},
 };
+/* clang-format on */
 
 static const struct noun *noun_of(const cyaml_schema_value_t *mapping)
 {
@@ -177,13 +183,14 @@ struct walk {
 	bool stopped;  /* the text cannot be read further */
 };
 
-#define walk_fault(walk, reason, mark, ...) \
-	config_fault_add((walk)->faults, CONFIG_ERROR, reason, (unsigned)(mark).line + 1, (unsigned)(mark).column + 1, __VA_ARGS__)
+#define walk_fault(walk, reason, mark, ...)                                               \
+	config_fault_add((walk)->faults, CONFIG_ERROR, reason, (unsigned)(mark).line + 1, \
+		(unsigned)(mark).column + 1, __VA_ARGS__)
 
 /* libyaml names the byte at which it could not read; people count lines and characters. */
 static yaml_mark_t mark_of_offset(const char *text, size_t length, size_t offset)
 {
-	yaml_mark_t mark = {.index = offset};
+	yaml_mark_t mark = { .index = offset };
 
 	for (size_t i = 0; i < offset && i < length; i++) {
 		if (text[i] == '\n') {
@@ -196,15 +203,24 @@ static yaml_mark_t mark_of_offset(const char *text, size_t length, size_t offset
 	return mark;
 }
 
-/* `access: -` means standard output to a person, and the beginning of a list to YAML. Characters are taken for bytes as
- * below. */
-static bool is_behind_dash(const char *text, size_t length, size_t index)
+/* The way back: marks count characters. What is left of the text from there on. */
+static const char *text_at_mark(const struct walk *walk, yaml_mark_t mark, size_t *left)
 {
-	if (index > length)
-		return false;
-	while (index > 0 && strchr(" \n}", text[index - 1]) && text[index - 1])
-		index--;
-	return index >= 3 && memcmp(text + index - 3, ": -", 3) == 0;
+	size_t at = 0;
+
+	for (size_t i = 0; i < mark.index && at < walk->length; i++) {
+		at++;
+		while (at < walk->length && ((unsigned char)walk->text[at] & 0xc0) == 0x80)
+			at++;
+	}
+	*left = walk->length - at;
+	return walk->text + at;
+}
+
+/* `access: -` means standard output to a person, and the beginning of a list to YAML. */
+static bool is_lone_dash(const char *at, size_t left)
+{
+	return left > 0 && at[0] == '-' && (left == 1 || memchr(" \r\n,}", at[1], 5));
 }
 
 static void syntax_fault(struct walk *walk)
@@ -212,27 +228,33 @@ static void syntax_fault(struct walk *walk)
 	static const char suspects[] = "the quotes, brackets and indentation there";
 	const yaml_parser_t *parser = &walk->parser;
 	yaml_mark_t mark = parser->problem_mark;
+	size_t left;
+	const char *at = text_at_mark(walk, mark, &left);
 
 	walk->stopped = true;
 	walk->loadable = false;
 	if (parser->error == YAML_MEMORY_ERROR) {
-		config_fault_add(walk->faults, CONFIG_ERROR, &CONFIG_MEMORY, 0, 0, "%s", CONFIG_MEMORY.sentence);
+		config_fault_add(walk->faults, CONFIG_ERROR, &CONFIG_MEMORY, 0, 0, "%s",
+			CONFIG_MEMORY.sentence);
 	} else if (parser->error == YAML_READER_ERROR) {
 		mark = mark_of_offset(walk->text, walk->length, parser->problem_offset);
-		walk_fault(walk, &CONFIG_SYNTAX, mark, "the text cannot be read: %s (0x%02x); write UTF-8 without control characters",
-		           parser->problem, (unsigned)parser->problem_value);
-	} else if (mark.index < walk->length && walk->text[mark.index] == '\t') {
-		/* mark.index counts characters; up to the first non-ASCII one that is the byte too, and behind it the general
-		 * sentence is given. */
-		walk_fault(walk, &CONFIG_SYNTAX, mark, "a tab stands where YAML wants spaces; indent with spaces");
-	} else if (is_behind_dash(walk->text, walk->length, mark.index)) {
-		walk_fault(walk, &CONFIG_SYNTAX, mark, "a lone \"-\" stands before this place; write it in quotes");
+		walk_fault(walk, &CONFIG_SYNTAX, mark,
+			"the text cannot be read: %s (0x%02x); write UTF-8 without control characters",
+			parser->problem, (unsigned)parser->problem_value);
+	} else if (left > 0 && at[0] == '\t') {
+		walk_fault(walk, &CONFIG_SYNTAX, mark,
+			"a tab stands where YAML wants spaces; indent with spaces");
+	} else if (is_lone_dash(at, left)) {
+		walk_fault(walk, &CONFIG_SYNTAX, mark,
+			"a lone \"-\" begins a list in YAML; to mean the word, write it in quotes");
 	} else if (parser->context && parser->context_mark.line != mark.line) {
-		walk_fault(walk, &CONFIG_SYNTAX, mark, "not YAML: %s %s that begins in line %u; check %s", parser->problem,
-		           parser->context, (unsigned)parser->context_mark.line + 1, suspects);
+		walk_fault(walk, &CONFIG_SYNTAX, mark,
+			"not YAML: %s %s that begins in line %u; check %s", parser->problem,
+			parser->context, (unsigned)parser->context_mark.line + 1, suspects);
 	} else {
-		walk_fault(walk, &CONFIG_SYNTAX, mark, "not YAML: %s %s; check %s", parser->problem ? parser->problem : "unreadable",
-		           parser->context ? parser->context : "here", suspects);
+		walk_fault(walk, &CONFIG_SYNTAX, mark, "not YAML: %s %s; check %s",
+			parser->problem ? parser->problem : "unreadable",
+			parser->context ? parser->context : "here", suspects);
 	}
 }
 
@@ -270,11 +292,14 @@ static bool event_next(struct walk *walk)
 		tag = event->data.mapping_start.tag;
 	}
 	if (event->type == YAML_ALIAS_EVENT)
-		walk_fault(walk, &CONFIG_SYNTAX, event->start_mark, "aliases (*name) are not read; write the value out");
+		walk_fault(walk, &CONFIG_SYNTAX, event->start_mark,
+			"aliases (*name) are not read; write the value out");
 	else if (anchor)
-		walk_fault(walk, &CONFIG_SYNTAX, event->start_mark, "anchors (&name) are not read; remove it");
+		walk_fault(walk, &CONFIG_SYNTAX, event->start_mark,
+			"anchors (&name) are not read; remove it");
 	else if (tag)
-		walk_fault(walk, &CONFIG_SYNTAX, event->start_mark, "tags (!name) are not read; remove it");
+		walk_fault(walk, &CONFIG_SYNTAX, event->start_mark,
+			"tags (!name) are not read; remove it");
 	else
 		return true;
 	walk->loadable = false;
@@ -289,18 +314,14 @@ static bool value_skip(struct walk *walk)
 	for (;;) {
 		switch (walk->event.type) {
 		case YAML_SEQUENCE_START_EVENT:
-		case YAML_MAPPING_START_EVENT:
-			depth++;
-			break;
+		case YAML_MAPPING_START_EVENT: depth++; break;
 		case YAML_SEQUENCE_END_EVENT:
-		case YAML_MAPPING_END_EVENT:
-			depth--;
-			break;
-		default:
-			break;
+		case YAML_MAPPING_END_EVENT: depth--; break;
+		default: break;
 		}
 		if (depth > DEPTH_MAX) {
-			walk_fault(walk, &CONFIG_TOO_MUCH, walk->event.start_mark, "nested too deeply; no key needs more than 6 levels");
+			walk_fault(walk, &CONFIG_TOO_MUCH, walk->event.start_mark,
+				"nested too deeply; no key needs more than 6 levels");
 			walk->stopped = true;
 			walk->loadable = false;
 			return false;
@@ -322,7 +343,8 @@ static unsigned place_add(struct walk *walk, unsigned parent, const char *key, y
 		struct config_place *list = realloc(places->list, room * sizeof *list);
 
 		if (!list) {
-			config_fault_add(walk->faults, CONFIG_ERROR, &CONFIG_MEMORY, 0, 0, "%s", CONFIG_MEMORY.sentence);
+			config_fault_add(walk->faults, CONFIG_ERROR, &CONFIG_MEMORY, 0, 0, "%s",
+				CONFIG_MEMORY.sentence);
 			walk->stopped = true;
 			walk->loadable = false;
 			return 0;
@@ -336,8 +358,10 @@ static unsigned place_add(struct walk *walk, unsigned parent, const char *key, y
 	if (!key)
 		key_mark = mark;
 	places->list[place] = (struct config_place){
-		.line = (unsigned)mark.line + 1, .column = (unsigned)mark.column + 1,
-		.key_line = (unsigned)key_mark.line + 1, .key_column = (unsigned)key_mark.column + 1,
+		.line = (unsigned)mark.line + 1,
+		.column = (unsigned)mark.column + 1,
+		.key_line = (unsigned)key_mark.line + 1,
+		.key_column = (unsigned)key_mark.column + 1,
 		.key = key,
 	};
 	if (place > 0) {
@@ -373,7 +397,8 @@ static unsigned distance(const char *a, const char *b)
 				least = above[j] + 1;
 			if (row[j - 1] + 1 < least)
 				least = row[j - 1] + 1;
-			if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] && above_two[j - 2] + 1 < least)
+			if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] &&
+				above_two[j - 2] + 1 < least)
 				least = above_two[j - 2] + 1;
 			row[j] = least;
 		}
@@ -393,10 +418,12 @@ static void keys_join(const cyaml_schema_field_t *fields, char *out, size_t size
 
 	out[0] = '\0';
 	for (const cyaml_schema_field_t *field = fields; field->key && used < size; field++)
-		used += (size_t)snprintf(out + used, size - used, "%s%s", field == fields ? "" : ", ", field->key);
+		used += (size_t)snprintf(
+			out + used, size - used, "%s%s", field == fields ? "" : ", ", field->key);
 }
 
-static void key_unknown(struct walk *walk, const cyaml_schema_value_t *mapping, const yaml_event_t *event)
+static void key_unknown(
+	struct walk *walk, const cyaml_schema_value_t *mapping, const yaml_event_t *event)
 {
 	const char *word = (const char *)event->data.scalar.value;
 	const cyaml_schema_field_t *fields = mapping->mapping.fields;
@@ -407,8 +434,8 @@ static void key_unknown(struct walk *walk, const cyaml_schema_value_t *mapping, 
 	for (const cyaml_schema_field_t *field = fields; field->key; field++) {
 		unsigned slips = distance(word, field->key);
 
-		/* Of a word of three letters two slips leave nothing: "foo" did not mean "log". */
-		if (slips < least && slips * 3 <= strlen(field->key)) {
+		/* Two slips leave nothing of a short word: "foo" did not mean "log". */
+		if (slips < least && slips * 2 <= strlen(field->key)) {
 			least = slips;
 			nearest = field->key;
 		}
@@ -416,55 +443,63 @@ static void key_unknown(struct walk *walk, const cyaml_schema_value_t *mapping, 
 	struct config_quoted quoted = config_quote(word, event->data.scalar.length);
 
 	if (nearest) {
-		walk_fault(walk, &CONFIG_KEY_UNKNOWN, event->start_mark, "unknown key %s in %s; did you mean \"%s\"?",
-		           quoted.text, noun_of(mapping)->word, nearest);
+		walk_fault(walk, &CONFIG_KEY_UNKNOWN, event->start_mark,
+			"unknown key %s in %s; did you mean \"%s\"?", quoted.text,
+			noun_of(mapping)->word, nearest);
 		return;
 	}
 	keys_join(fields, known, sizeof known);
-	walk_fault(walk, &CONFIG_KEY_UNKNOWN, event->start_mark, "unknown key %s in %s; known are: %s", quoted.text,
-	           noun_of(mapping)->word, known);
+	walk_fault(walk, &CONFIG_KEY_UNKNOWN, event->start_mark,
+		"unknown key %s in %s; known are: %s", quoted.text, noun_of(mapping)->word, known);
 }
 
 static void shape_wrong(struct walk *walk, const cyaml_schema_value_t *schema, const char *key)
 {
-	static const char *const found_words[] = {"a value", "a list", "a mapping", "nothing"};
+	static const char *const found_words[] = { "a value", "a list", "a mapping", "nothing" };
 	const yaml_event_t *event = &walk->event;
 	bool empty = event->type == YAML_SCALAR_EVENT && event->data.scalar.length == 0;
-	const char *found = found_words[empty ? 3 : event->type == YAML_SCALAR_EVENT ? 0
-	                                : event->type == YAML_SEQUENCE_START_EVENT ? 1 : 2];
+	const char *found = found_words[empty                      ? 3
+			: event->type == YAML_SCALAR_EVENT         ? 0
+			: event->type == YAML_SEQUENCE_START_EVENT ? 1
+								   : 2];
 	const char *where = key ? key : "this entry";
 
 	walk->loadable = false;
 	if (event->type == YAML_ALIAS_EVENT)
 		return; /* reported already */
 	if (schema->type == CYAML_MAPPING && !key)
-		walk_fault(walk, &CONFIG_SHAPE, event->start_mark, "%s stands where %s is wanted; write it as %s", found,
-		           noun_of(schema)->word, noun_of(schema)->example);
+		walk_fault(walk, &CONFIG_SHAPE, event->start_mark,
+			"%s stands where %s is wanted; write it as %s", found,
+			noun_of(schema)->word, noun_of(schema)->example);
 	else if (schema->type == CYAML_MAPPING)
-		walk_fault(walk, &CONFIG_SHAPE, event->start_mark, "%s holds %s; write it as %s", where, found,
-		           noun_of(schema)->example);
+		walk_fault(walk, &CONFIG_SHAPE, event->start_mark, "%s holds %s; write it as %s",
+			where, found, noun_of(schema)->example);
 	else if (schema->type == CYAML_SEQUENCE)
-		walk_fault(walk, &CONFIG_SHAPE, event->start_mark, "%s holds %s; write a list, an entry a line after \"- \"", where,
-		           found);
+		walk_fault(walk, &CONFIG_SHAPE, event->start_mark,
+			"%s holds %s; write a list, an entry a line after \"- \"", where, found);
 	else
-		walk_fault(walk, &CONFIG_SHAPE, event->start_mark, "%s holds %s; write a single value", where, found);
+		walk_fault(walk, &CONFIG_SHAPE, event->start_mark,
+			"%s holds %s; write a single value", where, found);
 }
 
-static void value_walk(struct walk *walk, const cyaml_schema_value_t *schema, unsigned parent, const char *key,
-                       yaml_mark_t key_mark);
+static void value_walk(struct walk *walk, const cyaml_schema_value_t *schema, unsigned parent,
+	const char *key, yaml_mark_t key_mark);
 
-static void list_walk(struct walk *walk, const cyaml_schema_value_t *schema, unsigned place, const char *key)
+static void list_walk(
+	struct walk *walk, const cyaml_schema_value_t *schema, unsigned place, const char *key)
 {
-	yaml_mark_t none = {0};
+	yaml_mark_t none = { 0 };
 
-	for (unsigned count = 0; event_next(walk) && walk->event.type != YAML_SEQUENCE_END_EVENT; count++) {
+	for (unsigned count = 0; event_next(walk) && walk->event.type != YAML_SEQUENCE_END_EVENT;
+		count++) {
 		if (count < schema->sequence.max) {
 			value_walk(walk, schema->sequence.entry, place, NULL, none);
 			continue;
 		}
 		if (count == schema->sequence.max)
-			walk_fault(walk, &CONFIG_TOO_MUCH, walk->event.start_mark, "%s has too many entries; at most %u are read",
-			           key ? key : "this list", schema->sequence.max);
+			walk_fault(walk, &CONFIG_TOO_MUCH, walk->event.start_mark,
+				"%s has too many entries; at most %u are read",
+				key ? key : "this list", schema->sequence.max);
 		walk->loadable = false;
 		if (!value_skip(walk))
 			return;
@@ -472,7 +507,8 @@ static void list_walk(struct walk *walk, const cyaml_schema_value_t *schema, uns
 }
 
 /* One key and its value. `found` remembers the lines of the keys of this mapping, 0 for those not seen. */
-static void entry_walk(struct walk *walk, const cyaml_schema_value_t *schema, unsigned place, unsigned *found)
+static void entry_walk(
+	struct walk *walk, const cyaml_schema_value_t *schema, unsigned place, unsigned *found)
 {
 	const cyaml_schema_field_t *fields = schema->mapping.fields;
 	yaml_mark_t key_mark = walk->event.start_mark;
@@ -480,8 +516,9 @@ static void entry_walk(struct walk *walk, const cyaml_schema_value_t *schema, un
 
 	if (walk->event.type != YAML_SCALAR_EVENT) {
 		if (walk->event.type != YAML_ALIAS_EVENT)
-			walk_fault(walk, &CONFIG_SHAPE, key_mark, "a key of %s is not a plain word; write \"key: value\"",
-			           noun_of(schema)->word);
+			walk_fault(walk, &CONFIG_SHAPE, key_mark,
+				"a key of %s is not a plain word; write \"key: value\"",
+				noun_of(schema)->word);
 		walk->loadable = false;
 		walk->places->list[place].shaky = true;
 		if (value_skip(walk) && event_next(walk))
@@ -506,8 +543,9 @@ static void entry_walk(struct walk *walk, const cyaml_schema_value_t *schema, un
 		return;
 	}
 	if (found[i]) {
-		walk_fault(walk, &CONFIG_KEY_REPEATED, key_mark, "the key \"%s\" was given in line %u already; keep one of them",
-		           fields[i].key, found[i]);
+		walk_fault(walk, &CONFIG_KEY_REPEATED, key_mark,
+			"the key \"%s\" was given in line %u already; keep one of them",
+			fields[i].key, found[i]);
 		walk->loadable = false;
 		if (event_next(walk))
 			value_skip(walk);
@@ -527,38 +565,40 @@ static void text_walk(struct walk *walk, const char *key)
 	const char *where = key ? key : "this entry";
 
 	for (size_t i = 0; i < length; i++) {
-		unsigned char c = (unsigned char)value[i];
-
-		if (c >= 0x20 && c != 0x7f)
+		if (config_control(value + i, length - i) == 0)
 			continue;
 		walk_fault(walk, &CONFIG_VALUE_BAD, event->start_mark,
-		           "%s holds a line break or control character (0x%02x); write it on one line without", where, c);
+			"%s holds a line break or control character; write it on one line without",
+			where);
 		walk->loadable = false;
 		return;
 	}
 	if (length == 0) {
-		walk_fault(walk, &CONFIG_VALUE_BAD, event->start_mark, "%s is empty; give a value or remove it", where);
+		walk_fault(walk, &CONFIG_VALUE_BAD, event->start_mark,
+			"%s is empty; give a value or remove it", where);
 		walk->loadable = false;
 	} else if (length > CONFIG_WORD_BYTES_MAX) {
-		walk_fault(walk, &CONFIG_TOO_MUCH, event->start_mark, "%s is %zu bytes long; at most %u are read", where, length,
-		           (unsigned)CONFIG_WORD_BYTES_MAX);
+		walk_fault(walk, &CONFIG_TOO_MUCH, event->start_mark,
+			"%s is %zu bytes long; at most %u are read", where, length,
+			(unsigned)CONFIG_WORD_BYTES_MAX);
 		walk->loadable = false;
 	}
 }
 
 /* The present event begins the value; its last event is the present one afterwards. The recursion is as deep as the
  * schema and no deeper: what does not fit is skipped in a loop. */
-static void value_walk(struct walk *walk, const cyaml_schema_value_t *schema, unsigned parent, const char *key,
-                       yaml_mark_t key_mark)
+static void value_walk(struct walk *walk, const cyaml_schema_value_t *schema, unsigned parent,
+	const char *key, yaml_mark_t key_mark)
 {
 	static const yaml_event_type_t wanted[] = {
 		[CYAML_STRING] = YAML_SCALAR_EVENT,
 		[CYAML_MAPPING] = YAML_MAPPING_START_EVENT,
 		[CYAML_SEQUENCE] = YAML_SEQUENCE_START_EVENT,
 	};
-	unsigned found[FOUND_MAX] = {0};
+	unsigned found[FOUND_MAX] = { 0 };
 
-	check(schema->type == CYAML_STRING || schema->type == CYAML_MAPPING || schema->type == CYAML_SEQUENCE);
+	check(schema->type == CYAML_STRING || schema->type == CYAML_MAPPING ||
+		schema->type == CYAML_SEQUENCE);
 	if (walk->event.type != wanted[schema->type]) {
 		shape_wrong(walk, schema, key);
 		value_skip(walk);
@@ -580,13 +620,13 @@ static void value_walk(struct walk *walk, const cyaml_schema_value_t *schema, un
 
 static void document_walk(struct walk *walk)
 {
-	yaml_mark_t none = {0};
+	yaml_mark_t none = { 0 };
 
 	if (!event_next(walk) || !event_next(walk)) /* the stream's start, and what follows it */
 		return;
 	if (walk->event.type == YAML_STREAM_END_EVENT) {
 		walk_fault(walk, &CONFIG_NOTHING_TO_DO, none,
-		           "the file says nothing; give at least one of \"listeners\" and \"admin\"");
+			"the file says nothing; give at least one of \"listeners\" and \"admin\"");
 		walk->loadable = false;
 		return;
 	}
@@ -596,18 +636,23 @@ static void document_walk(struct walk *walk)
 	if (!event_next(walk) || !event_next(walk)) /* the document's end, and what follows it */
 		return;
 	if (walk->event.type != YAML_STREAM_END_EVENT) {
-		walk_fault(walk, &CONFIG_SYNTAX, walk->event.start_mark, "a second document begins here; a configuration is one document");
+		walk_fault(walk, &CONFIG_SYNTAX, walk->event.start_mark,
+			"a second document begins here; a configuration is one document");
 		walk->loadable = false;
 	}
 }
 
-bool config_shape_read(const char *text, size_t length, struct config_places *places, struct config_faults *faults)
+bool config_shape_read(
+	const char *text, size_t length, struct config_places *places, struct config_faults *faults)
 {
-	struct walk walk = {.text = text, .length = length, .places = places, .faults = faults, .loadable = true};
+	struct walk walk = {
+		.text = text, .length = length, .places = places, .faults = faults, .loadable = true
+	};
 
-	*places = (struct config_places){0};
+	*places = (struct config_places){ 0 };
 	if (!yaml_parser_initialize(&walk.parser)) {
-		config_fault_add(faults, CONFIG_ERROR, &CONFIG_MEMORY, 0, 0, "%s", CONFIG_MEMORY.sentence);
+		config_fault_add(
+			faults, CONFIG_ERROR, &CONFIG_MEMORY, 0, 0, "%s", CONFIG_MEMORY.sentence);
 		return false;
 	}
 	yaml_parser_set_input_string(&walk.parser, (const unsigned char *)text, length);
@@ -622,7 +667,7 @@ bool config_shape_read(const char *text, size_t length, struct config_places *pl
 void config_places_fini(struct config_places *places)
 {
 	free(places->list);
-	*places = (struct config_places){0};
+	*places = (struct config_places){ 0 };
 }
 
 unsigned config_place_key(const struct config_places *places, unsigned mapping, const char *key)
@@ -652,12 +697,14 @@ static const cyaml_config_t loading = {
 struct written *config_written_load(const char *text, size_t length, struct config_faults *faults)
 {
 	cyaml_data_t *data = NULL;
-	cyaml_err_t result = cyaml_load_data((const uint8_t *)text, length, &loading, &file_value, &data, NULL);
+	cyaml_err_t result =
+		cyaml_load_data((const uint8_t *)text, length, &loading, &file_value, &data, NULL);
 
 	if (result == CYAML_OK && data)
 		return data;
-	config_fault_add(faults, CONFIG_ERROR, result == CYAML_ERR_OOM ? &CONFIG_MEMORY : &CONFIG_SHAPE, 0, 0,
-	                 "libcyaml does not take the file: %s", cyaml_strerror(result));
+	config_fault_add(faults, CONFIG_ERROR,
+		result == CYAML_ERR_OOM ? &CONFIG_MEMORY : &CONFIG_SHAPE, 0, 0,
+		"libcyaml does not take the file: %s", cyaml_strerror(result));
 	cyaml_free(&loading, &file_value, data, 0);
 	return NULL;
 }

@@ -79,7 +79,7 @@ struct config_place {
 	unsigned key_line, key_column; /* of its key; of the value itself where there is no key */
 	const char *key;               /* a constant of the schema; NULL for entries of a list */
 	unsigned first, last, next;    /* children and the next one of the same parent; 0 = none */
-	bool shaky;                    /* a mapping in which something was not understood: what it lacks is not complained of */
+	bool shaky; /* a mapping in which something was not understood: what it lacks is not complained of */
 };
 
 struct config_places {
@@ -89,7 +89,8 @@ struct config_places {
 
 /* Reads the text once with libyaml. Returns true when libcyaml may read it too, though there may be faults already:
  * unknown keys are reported here and passed over there. `places` is valid in any case, and is given to fini. */
-bool config_shape_read(const char *text, size_t length, struct config_places *places, struct config_faults *faults);
+bool config_shape_read(const char *text, size_t length, struct config_places *places,
+	struct config_faults *faults);
 void config_places_fini(struct config_places *places);
 
 /* Fills the written structs with libcyaml; NULL with a fault, which is unexpected after config_shape_read. An empty

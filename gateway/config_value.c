@@ -16,8 +16,9 @@ struct unit {
 };
 
 /* The largest first: printing takes the first that divides. */
-static const struct unit duration_units[] = {{"h", 3600000}, {"m", 60000}, {"s", 1000}, {"ms", 1}};
-static const struct unit size_units[] = {{"G", 1u << 30}, {"M", 1u << 20}, {"k", 1u << 10}};
+static const struct unit duration_units[] = { { "h", 3600000 }, { "m", 60000 }, { "s", 1000 },
+	{ "ms", 1 } };
+static const struct unit size_units[] = { { "G", 1u << 30 }, { "M", 1u << 20 }, { "k", 1u << 10 } };
 
 static bool is_digit(char c)
 {
@@ -77,7 +78,8 @@ enum config_verdict config_duration_parse(const char *text, uint64_t *duration_m
 	for (unsigned i = 0; i < array_count(duration_units); i++) {
 		if (strcmp(end, duration_units[i].word) != 0)
 			continue;
-		if (verdict != CONFIG_GOOD || __builtin_mul_overflow(value, duration_units[i].factor, &value))
+		if (verdict != CONFIG_GOOD ||
+			__builtin_mul_overflow(value, duration_units[i].factor, &value))
 			return CONFIG_TOO_LARGE;
 		*duration_ms = value;
 		return CONFIG_GOOD;
@@ -103,7 +105,8 @@ enum config_verdict config_size_parse(const char *text, uint64_t *size_bytes)
 	for (unsigned i = 0; i < array_count(size_units); i++) {
 		if (strcasecmp(end, size_units[i].word) != 0)
 			continue;
-		if (verdict != CONFIG_GOOD || __builtin_mul_overflow(value, size_units[i].factor, &value))
+		if (verdict != CONFIG_GOOD ||
+			__builtin_mul_overflow(value, size_units[i].factor, &value))
 			return CONFIG_TOO_LARGE;
 		*size_bytes = value;
 		return CONFIG_GOOD;
@@ -111,15 +114,16 @@ enum config_verdict config_size_parse(const char *text, uint64_t *size_bytes)
 	return CONFIG_UNIT_UNKNOWN;
 }
 
-static struct config_word word_of(uint64_t value, const struct unit *units, size_t count, const char *plain)
+static struct config_word word_of(
+	uint64_t value, const struct unit *units, size_t count, const char *plain)
 {
 	struct config_word word;
 
 	for (size_t i = 0; value > 0 && i < count; i++) {
 		if (value % units[i].factor != 0)
 			continue;
-		snprintf(word.text, sizeof word.text, "%llu%s", (unsigned long long)(value / units[i].factor),
-		         units[i].word);
+		snprintf(word.text, sizeof word.text, "%llu%s",
+			(unsigned long long)(value / units[i].factor), units[i].word);
 		return word;
 	}
 	snprintf(word.text, sizeof word.text, "%llu%s", (unsigned long long)value, plain);
@@ -138,7 +142,7 @@ struct config_word config_size_word(uint64_t size_bytes)
 
 enum config_verdict config_address_unix(const char *path, struct config_address *address)
 {
-	struct sockaddr_un local = {.sun_family = AF_UNIX};
+	struct sockaddr_un local = { .sun_family = AF_UNIX };
 	size_t length = strlen(path);
 
 	/* The terminating NUL must fit: without it, unlink(2) and the kernel would speak of two different names. */
@@ -153,7 +157,8 @@ enum config_verdict config_address_unix(const char *path, struct config_address 
 	return CONFIG_GOOD;
 }
 
-static enum config_verdict socket_path_parse(const char *path, const char *directory, struct config_address *address)
+static enum config_verdict socket_path_parse(
+	const char *path, const char *directory, struct config_address *address)
 {
 	char joined[sizeof(struct sockaddr_un)];
 
@@ -199,7 +204,7 @@ static enum config_verdict port_parse(const char *text, uint16_t *port)
 /* "[address]:port" */
 static enum config_verdict ipv6_parse(const char *text, struct config_address *address)
 {
-	struct sockaddr_in6 in6 = {.sin6_family = AF_INET6};
+	struct sockaddr_in6 in6 = { .sin6_family = AF_INET6 };
 	char host[INET6_ADDRSTRLEN];
 	const char *close = strchr(text, ']');
 	uint16_t port;
@@ -224,7 +229,8 @@ static enum config_verdict ipv6_parse(const char *text, struct config_address *a
 	return CONFIG_GOOD;
 }
 
-enum config_verdict config_address_parse(const char *text, const char *directory, struct config_address *address)
+enum config_verdict config_address_parse(
+	const char *text, const char *directory, struct config_address *address)
 {
 	if (strncmp(text, "unix:", 5) == 0)
 		return socket_path_parse(text + 5, directory, address);
@@ -233,7 +239,7 @@ enum config_verdict config_address_parse(const char *text, const char *directory
 
 	const char *colon = strrchr(text, ':');
 	size_t host_length = colon ? (size_t)(colon - text) : strlen(text);
-	struct sockaddr_in in4 = {.sin_family = AF_INET};
+	struct sockaddr_in in4 = { .sin_family = AF_INET };
 	char host[INET_ADDRSTRLEN];
 	uint16_t port;
 

@@ -34,9 +34,11 @@ enum config_verdict {
 #define CONFIG_ADDRESS_TEXT_MAX 120
 
 struct config_address {
-	struct sockaddr_storage socket; /* AF_INET, AF_INET6 or AF_UNIX, ready for bind and connect */
+	struct sockaddr_storage
+		socket; /* AF_INET, AF_INET6 or AF_UNIX, ready for bind and connect */
 	socklen_t length;
-	char text[CONFIG_ADDRESS_TEXT_MAX]; /* the same in canonical text; two addresses are equal when their texts are */
+	char text
+		[CONFIG_ADDRESS_TEXT_MAX]; /* the same in canonical text; two addresses are equal when their texts are */
 };
 
 enum config_verdict config_number_parse(const char *text, uint64_t *number);
@@ -44,7 +46,8 @@ enum config_verdict config_duration_parse(const char *text, uint64_t *duration_m
 enum config_verdict config_size_parse(const char *text, uint64_t *size_bytes);
 
 /* A relative path after "unix:" is taken relative to `directory`. */
-enum config_verdict config_address_parse(const char *text, const char *directory, struct config_address *address);
+enum config_verdict config_address_parse(
+	const char *text, const char *directory, struct config_address *address);
 
 /* "unix:" addresses from a path that is already absolute (the admin socket). */
 enum config_verdict config_address_unix(const char *path, struct config_address *address);

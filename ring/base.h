@@ -18,7 +18,7 @@ _Noreturn void check_failed(const char *fact, const char *file, int line);
 
 #define check(fact) ((fact) ? (void)0 : check_failed(#fact, __FILE__, __LINE__))
 
-#define owner_of(pointer, type, member) ((type *)((char *)(pointer) - offsetof(type, member)))
+#define owner_of(pointer, type, member) ((type *)(void *)((char *)(pointer) - offsetof(type, member)))
 
 #define array_count(array) (sizeof(array) / sizeof((array)[0]))
 

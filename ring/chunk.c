@@ -67,6 +67,8 @@ struct chunk *chunk_take(struct chunk_pool *pool)
 	chunk = pool->free;
 	pool->free = chunk->next;
 	pool->free_count--;
+	if (pool->cold_count > pool->free_count)
+		pool->cold_count = pool->free_count;
 	pool->takes++;
 	chunk->next = NULL;
 	return chunk;
@@ -81,16 +83,20 @@ void chunk_put(struct chunk_pool *pool, struct chunk *chunk)
 	pool->free_count++;
 }
 
-/* The free list is a stack: the first `keep_count` are the warm ones. The headers stay; only pages go. */
+/* The free list is a stack: the first ones are warm, the last ones may have been trimmed before. The headers stay; only pages
+ * go, and come back zeroed when they are touched. */
 void chunk_pool_trim(struct chunk_pool *pool, uint64_t keep_count)
 {
+	const uint64_t warm_count = chunk_pool_warm(pool);
 	struct chunk *chunk = pool->free;
 
-	for (uint64_t i = 0; chunk; i++, chunk = chunk->next) {
+	for (uint64_t i = 0; i < warm_count; i++, chunk = chunk->next) {
 		if (i >= keep_count) {
 			uint8_t *page = chunk->bytes - ((uintptr_t)chunk->bytes % PAGE_BYTES);
 
 			madvise(page, STRIDE_BYTES, MADV_DONTNEED);
 		}
 	}
+	if (warm_count > keep_count)
+		pool->cold_count = pool->free_count - keep_count;
 }

@@ -32,6 +32,7 @@ struct chunk_pool {
 	uint64_t free_count;
 	uint64_t total_count;
 	uint64_t count_max;              /* see Limits */
+	uint64_t cold_count;             /* at the bottom of the free stack: their pages were given back and not used since */
 	uint64_t takes;                  /* how often one was taken, for the reuse ratio */
 	struct chunk_slab *slabs;
 };
@@ -42,8 +43,14 @@ void chunk_pool_fini(struct chunk_pool *);          /* check: every chunk has co
 struct chunk *chunk_take(struct chunk_pool *);      /* empty: begin == end == 0; never NULL */
 void chunk_put(struct chunk_pool *, struct chunk *);
 
-/* Gives the pages of idle chunks back to the system, all but `keep_count`. */
+/* Gives the pages of idle chunks back to the system, all but those of the `keep_count` warmest. */
 void chunk_pool_trim(struct chunk_pool *, uint64_t keep_count);
+
+/* Idle chunks that have pages. */
+static inline uint64_t chunk_pool_warm(const struct chunk_pool *pool)
+{
+	return pool->free_count - pool->cold_count;
+}
 
 static inline uint64_t chunk_pool_out(const struct chunk_pool *pool)
 {

@@ -7,6 +7,8 @@
 #define CORE_MAGIC 0xc04ec04eu
 #define COMPLETIONS_AT_ONCE 256u
 #define NS_PER_MS 1000000u
+#define TRIM_AFTER_MS 5000u
+#define TRIM_KEEP_CHUNKS 512u
 
 static const struct scope_kind root_kind = { .name = "core" };
 
@@ -132,6 +134,16 @@ static void core_complete(struct core *core)
 	} while (n == COMPLETIONS_AT_ONCE);
 }
 
+static void core_end_scopes(struct core *core)
+{
+	struct link *link;
+
+	while ((link = link_take_first(&core->ended)))
+		scope_run_ended(owner_of(link, struct scope, in_ended));
+}
+
+/* Tasks, and the scopes that they close, whose ends may wake tasks again: until nothing is left or the budget is spent, because
+ * what is done now costs no further entry into the kernel. */
 static void core_step(struct core *core)
 {
 	unsigned steps = 0;
@@ -140,21 +152,17 @@ static void core_step(struct core *core)
 		struct link *link = link_take_first(&core->run);
 		struct task *task;
 
-		if (!link)
-			break;
+		if (!link) {
+			if (link_alone(&core->ended))
+				break;
+			core_end_scopes(core);
+			continue;
+		}
 		task = owner_of(link, struct task, in_run);
 		task->step(task);
 		steps++;
 	}
 	stat_add(&core->stats.steps, steps);
-}
-
-static void core_end_scopes(struct core *core)
-{
-	struct link *link;
-
-	while ((link = link_take_first(&core->ended)))
-		scope_run_ended(owner_of(link, struct scope, in_ended));
 }
 
 static void core_note(struct core *core)
@@ -168,9 +176,25 @@ static void core_note(struct core *core)
 	stat_add(&stats->turns, 1);
 }
 
+/* After a storm the pool holds what the storm needed. When that has lain idle for a while its pages go back. */
+static void core_trim(struct core *core)
+{
+	if (chunk_pool_warm(&core->pool) <= 2 * TRIM_KEEP_CHUNKS) {
+		core->trim_at_ms = 0;
+	} else if (core->trim_at_ms == 0) {
+		core->trim_at_ms = core->now_ms + TRIM_AFTER_MS;
+	} else if (core->now_ms >= core->trim_at_ms) {
+		chunk_pool_trim(&core->pool, TRIM_KEEP_CHUNKS);
+		core->trim_at_ms = 0;
+	}
+}
+
 static uint64_t core_wait_ns(const struct core *core)
 {
 	uint64_t ms = timer_wheel_next_ms(&core->wheel, core->now_ms);
+
+	if (core->trim_at_ms > 0 && core->trim_at_ms - core->now_ms < ms)
+		ms = core->trim_at_ms - core->now_ms;
 
 	return ms == UINT64_MAX ? UINT64_MAX : ms * NS_PER_MS;
 }
@@ -187,12 +211,12 @@ bool core_turn(struct core *core, bool wait)
 	core_lend(core);
 	core_feed_starved(core);
 	core_step(core);
-	core_end_scopes(core);
 	if (core->root.state == SCOPE_ENDED) {
 		core_note(core);
 		return false;
 	}
 	core_lend(core);
+	core_trim(core);
 	/* Where the submission queue was too small the rest goes with the next turn, which then does not sleep. */
 	busy = ops_flush(core);
 	busy |= mailbox_flush(core);

@@ -91,6 +91,7 @@ struct core {
 	unsigned buffer_count;
 	struct link starved;             /* tasks that wait for receive buffers, in order: core_starve */
 
+	uint64_t trim_at_ms;             /* when idle memory is given back; 0: there is little */
 	struct timer_wheel wheel;
 	struct mailbox mailbox;
 	struct core_stats stats;

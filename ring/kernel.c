@@ -363,6 +363,14 @@ int kernel_listen(struct kernel *kernel, const struct sockaddr *address, socklen
 	return fd;
 }
 
+int kernel_accept_now(struct kernel *kernel, int fd)
+{
+	int accepted = accept4(fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+
+	(void)kernel;
+	return accepted < 0 ? -errno : accepted;
+}
+
 int kernel_socket(struct kernel *kernel, const struct sockaddr *peer)
 {
 	int fd = socket(peer->sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);

@@ -98,6 +98,7 @@ void kernel_buffer_lend(struct kernel *, uint16_t id, void *bytes, uint32_t size
 
 /* Sockets. All non-blocking, close-on-exec. ≥ 0 or -errno. */
 int kernel_listen(struct kernel *, const struct sockaddr *, socklen_t size, int backlog);
+int kernel_accept_now(struct kernel *, int fd);    /* one that waits in the queue; -EAGAIN: none does */
 int kernel_socket(struct kernel *, const struct sockaddr *peer);
 void kernel_shutdown(struct kernel *, int fd, int how);
 void kernel_abort(struct kernel *, int fd);       /* a later kernel_socket_close sends RST */

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 
 #define LISTENER_MAGIC 0x115e115eu
 
@@ -28,16 +29,42 @@ static void listener_note(struct op *op, const struct completion *completion)
 	task_wake(&l->task);
 }
 
+/* The rest of the queue: closing with somebody in it would reset him. */
+static void listener_finish(struct listener *l)
+{
+	int fd;
+
+	while (scope_live(&l->scope) && l->open < l->open_max && (fd = kernel_accept_now(l->core->kernel, l->fd)) >= 0) {
+		stat_add(&l->core->stats.accepts, 1);
+		l->open++;
+		l->accepted(l, fd);
+	}
+	scope_close(&l->scope, l->stopping);
+}
+
 static void listener_step(struct task *task)
 {
 	struct listener *l = owner_of(task, struct listener, task);
 
 	check(l->magic == LISTENER_MAGIC);
-	for (unsigned i = 0; i < l->waiting_count; i++) {
+	/* A callback may close everything; then `ended` closes the rest. */
+	while (l->waiting_count > 0 && scope_live(&l->scope)) {
+		int fd = l->waiting[0];
+
+		l->waiting_count--;
+		memmove(l->waiting, l->waiting + 1, l->waiting_count * sizeof *l->waiting);
 		l->open++;
-		l->accepted(l, l->waiting[i]);
+		l->accepted(l, fd);
 	}
-	l->waiting_count = 0;
+	if (!scope_live(&l->scope))
+		return;
+	if (l->stopping) {
+		if (op_idle(&l->accept))
+			listener_finish(l);
+		else
+			op_cancel(&l->accept);
+		return;
+	}
 	if (l->open >= l->open_max) {
 		if (!op_idle(&l->accept) && !l->accept.cancelled) {
 			l->refusals++;
@@ -110,5 +137,7 @@ void listener_closed(struct listener *l)
 
 void listener_stop(struct listener *l, const struct reason *reason)
 {
-	scope_close(&l->scope, reason);
+	if (!l->stopping)
+		l->stopping = reason;
+	task_wake(&l->task);
 }

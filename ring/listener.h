@@ -3,7 +3,7 @@
  * One listener a core (SO_REUSEPORT), multishot accept. When descriptors run out (EMFILE) accepting pauses for
  * LISTENER_PAUSE_MS: the pending connection stays in the backlog, and an immediate new arm would fail at once, again and
  * again. When `open_max` connections are open accepting stops and goes on when one has ended. Closing a listener resets
- * what is in its queue, so draining comes first: listener_stop, and close when the accept has ended.
+ * what is in its queue, so listener_stop first ends the accept, then takes what the queue still holds, and only then closes.
  *
  * Owner: the caller; listener_fini in `ended` of the scope it opens under the core's root.   Thread: its core's.
  * Units: none.   Errors: -errno from listener_open.   Limits: open_max. */
@@ -41,6 +41,7 @@ struct listener {
 	unsigned open_max;
 	unsigned open;                   /* counted by the listener; listener_closed takes one off */
 	bool pausing;
+	const struct reason *stopping;   /* listener_stop was called */
 	uint64_t pauses;                 /* how often descriptors ran out */
 	uint64_t refusals;               /* how often open_max stopped accepting */
 };
@@ -49,6 +50,8 @@ struct listener {
 void listener_open(struct listener *, struct core *, int fd, const char *name, unsigned open_max,
                    listener_accepted *accepted, void *owner);
 void listener_closed(struct listener *); /* one of its connections has ended */
-void listener_stop(struct listener *, const struct reason *); /* closes its scope; the descriptor goes with it */
+
+/* Accepts no more; who has dialled already is still given to `accepted`, then its scope closes and the descriptor goes. */
+void listener_stop(struct listener *, const struct reason *);
 
 #endif

@@ -83,6 +83,7 @@ bool mailbox_flush(struct core *core)
 			if (!queue_put(&other->mailbox.in[core->index], message))
 				break;
 			link_remove(&message->in_waiting);
+			mine->announce[to] = true; /* the reader may have gone to sleep since the last time */
 		}
 		left |= !link_alone(&mine->waiting[to]);
 		/* To oneself nothing need be announced: the turn that posted does not sleep (ring/core.c). */

@@ -132,8 +132,8 @@ void pipe_write(struct pipe *p, const void *bytes, size_t n)
 	}
 }
 
-/* A piece that fits behind the last bytes is copied there: without that a sender of single bytes would hold a whole
- * chunk with each. With it, any two neighbours hold more than one chunk's worth. */
+/* A small piece that fits behind the last bytes is copied there: without that a sender of single bytes would hold a whole chunk
+ * with each. A larger one is not worth the copy; so a chunk holds at least about a quarter of what it could. */
 void pipe_put(struct pipe *p, struct chunk *chunk)
 {
 	uint32_t n = chunk_size(chunk);
@@ -143,11 +143,12 @@ void pipe_put(struct pipe *p, struct chunk *chunk)
 		chunk_put(p->pool, chunk);
 		return;
 	}
-	if (p->last && n <= CHUNK_BYTES - p->last->end) {
+	if (p->last && n <= PIPE_COPY_BYTES_MAX && n <= CHUNK_BYTES - p->last->end) {
 		memcpy(p->last->bytes + p->last->end, chunk->bytes + chunk->begin, n);
 		p->last->end += n;
 		chunk_put(p->pool, chunk);
 	} else {
+		pipe_give_back_empty_last(p); /* an empty chunk in the middle would look like an empty pipe */
 		pipe_link(p, chunk);
 	}
 	pipe_grew(p, n);

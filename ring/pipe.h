@@ -6,7 +6,7 @@
  * Bounded: a full pipe is not filled, and once full it opens again when half of it is read; then the writer is woken.
  * New bytes, the end and a break wake the reader. So backpressure is not code, and nobody waits for a wake of his own.
  * A pipe ends once, cleanly (pipe_end) or broken with a reason (pipe_break); both arrive after the bytes before them.
- * An empty pipe holds no chunk. Small pieces share a chunk, so memory is at most about twice the bytes.
+ * An empty pipe holds no chunk. Small pieces share a chunk, so memory is at most about four times the bytes.
  *
  * Words:  free   bytes the writer may still add            room   memory to write them into
  *         peek   the first bytes, in place                 take   the first chunk, yours from now on
@@ -22,6 +22,7 @@
 #include "ring/task.h"
 
 #define PIPE_BYTES_MAX (64u * 1024u)     /* the usual bound */
+#define PIPE_COPY_BYTES_MAX 4096u        /* a piece up to this is copied behind the last bytes where it fits */
 
 struct pipe {
 	struct chunk_pool *pool;

@@ -40,9 +40,20 @@ static void tcp_fail(struct tcp *t, const struct reason *reason)
 {
 	if (!t->failure)
 		t->failure = reason;
+	task_wake(t->watcher);
 }
 
 /* ---- receiving --------------------------------------------------------------------------------------------------------- */
+
+/* Linux tells a reset to one call only. If a send heard of it (one that had sent a part swallows it without a word) the
+ * receive is told 0, and a stream that was cut would look whole. But a socket that was reset has no peer any more, while
+ * one whose peer has finished still has. After our own FIN no send can have heard it, and the state tells nothing. */
+static bool end_is_reset(const struct tcp *t)
+{
+	struct sockaddr_storage peer;
+
+	return !t->fin_sent && kernel_peer(t->core->kernel, t->fd, &peer) == 0;
+}
 
 static void tcp_received(struct op *op, const struct completion *completion)
 {
@@ -57,7 +68,12 @@ static void tcp_received(struct op *op, const struct completion *completion)
 		stat_add(&t->core->stats.bytes_received, (unsigned)n);
 	} else if (n == 0) {
 		t->receive_ended = true;
-		pipe_end(t->in);
+		if (end_is_reset(t)) {
+			tcp_fail(t, &TCP_RESET);
+			pipe_break(t->in, &TCP_RESET);
+		} else {
+			pipe_end(t->in);
+		}
 	} else if (n == -ENOBUFS) {
 		core_starve(t->core, &t->starve);
 	} else if (n == -ECANCELED) {
@@ -302,7 +318,7 @@ static void step_send(struct tcp *t)
 			kernel_abort(t->core->kernel, t->fd);
 		else
 			kernel_shutdown(t->core->kernel, t->fd, SHUT_WR);
-		task_wake(t->out->writer);
+		task_wake(t->watcher);
 	}
 }
 

@@ -51,6 +51,7 @@ struct tcp {
 	struct pipe *in;
 	struct pipe *out;
 	struct task task;
+	struct task *watcher;            /* woken when our FIN is out and when the socket fails; may be NULL */
 	struct op receive;
 	struct op send;                  /* also the connect */
 	struct core_starve starve;

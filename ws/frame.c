@@ -43,7 +43,7 @@ static const struct reason *length_judge(const struct ws_frame *frame, uint64_t 
 	if (high < shortest)
 		return &WS_LENGTH_NOT_MINIMAL;
 	if (ws_opcode_control(frame->opcode))
-		return low > WS_CONTROL_MAX ? &WS_CONTROL_TOO_LONG : NULL;
+		return NULL;             /* 125 at most, or it has been refused */
 	if (low > rules->frame_bytes_max)
 		return &WS_FRAME_TOO_LARGE;
 	if (low > rules->message_bytes_left)
@@ -81,16 +81,17 @@ enum ws_decode ws_frame_decode(struct ws_frame *frame, size_t *size, const uint8
 	if (wide == 0) {
 		low = high = seven;
 	} else {
-		/* As much of it as is there, then zeroes or ones. Without any of it, a control frame is already too long. */
+		if (ws_opcode_control(frame->opcode)) {
+			*broken = &WS_CONTROL_TOO_LONG;
+			return WS_DECODE_BROKEN;
+		}
+
+		/* As much of it as is there, then zeroes or ones. */
 		unsigned there = n - 2 < wide ? (unsigned)(n - 2) : wide;
 		unsigned missing_bits = 8 * (wide - there);
 
 		for (unsigned i = 0; i < there; i++)
 			low = low << 8 | bytes[2 + i];
-		if (ws_opcode_control(frame->opcode)) {
-			*broken = &WS_CONTROL_TOO_LONG;
-			return WS_DECODE_BROKEN;
-		}
 		low = missing_bits < 64 ? low << missing_bits : 0;
 		high = missing_bits < 64 ? low | (((uint64_t)1 << missing_bits) - 1) : UINT64_MAX;
 		shortest = wide == 2 ? LENGTH_16 : UINT16_MAX + 1u;

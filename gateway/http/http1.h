@@ -14,12 +14,12 @@
  *
  * Owner: the struct that embeds reader or writer; a head's texts live in the arena.   Thread: its core's.
  * Units: bytes.   Errors: `reason` in the struct after HTTP1_BROKEN; the body pipe is broken with it.
- * Limits: struct http_limits, the chunk limits of http/strict.h. */
+ * Limits: struct http_limits, the chunk limits of http/strict_chunks.h. */
 #ifndef GATEWAY_HTTP_HTTP1_H
 #define GATEWAY_HTTP_HTTP1_H
 
 #include "gateway/http/message.h"
-#include "gateway/http/strict.h"
+#include "gateway/http/strict_chunks.h"
 #include "ring/pipe.h"
 
 enum http1 {
@@ -41,6 +41,7 @@ struct http1_reader {
 	char *gathered;                  /* a head that came in several pieces */
 	size_t gathered_bytes;
 	size_t gathered_space;
+	enum http_body body;             /* as the head said; the head is yours once it is read, and may be changed */
 	uint64_t body_left;              /* of HTTP_BODY_LENGTH */
 	uint64_t body_bytes;             /* that came so far, without framing */
 	uint8_t step;
@@ -54,8 +55,15 @@ void http1_reader_begin_request(struct http1_reader *, struct http_head *, struc
 void http1_reader_begin_answer(struct http1_reader *, struct http_head *, struct arena *, const struct http_limits *,
                                const struct http_head *asked);
 
-/* MORE, HEAD, END or BROKEN. Consumes the head's bytes and no more. */
+/* MORE, HEAD, END or BROKEN. Consumes the head's bytes and no more. A body whose limit depends on where the head leads:
+ * begin with body_bytes_max UINT64_MAX and set limits.body_bytes_max between the head and the first http1_read_body. */
 enum http1 http1_read_head(struct http1_reader *, struct pipe *from);
+
+/* Would the body be refused for its announced length? Asked before a client is told to continue. */
+static inline bool http1_body_too_large(const struct http1_reader *reader)
+{
+	return reader->body == HTTP_BODY_LENGTH && reader->body_left > reader->limits.body_bytes_max;
+}
 
 /* After HEAD: MORE, FULL, DONE or BROKEN. At the end `to` is ended, or broken with the reason. */
 enum http1 http1_read_body(struct http1_reader *, struct pipe *from, struct pipe *to);

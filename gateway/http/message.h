@@ -1,16 +1,10 @@
 /* gateway/http/message.h — a request or an answer, whichever HTTP carried it. Pure: no I/O.
  *
  * Words:  head    everything before the body: the start line, taken apart, and the fields in the order they came
- *         text    bytes and their count; not ended by zero. bytes NULL: there is none. size 0 with bytes: there is an empty one
  *         known   a field name that somebody here asks for; looking it up is one array access
- *         owned   the fields that frame the message or belong to one connection. A writer makes them from the struct
- *                 (body, content_length, keep_alive, upgrade) and never copies them: what we send on is read one way only
- *
- * The path is normalised once, when it is read, and the path that was routed is the path that is sent on:
- *   %41 → A           escapes of unreserved characters are opened, the hex of the others is put in capitals (RFC 3986 §6.2.2)
- *   /a/./b/../c → /a/c      /a//b → /a/b
- * Refused, because two programs read them differently: broken escapes, escaped controls, %2F and %5C, a backslash,
- * a way above the root, and a dot segment with a parameter ("..;", which Tomcat reads as "..").
+ *         owned   Host, and the fields that frame the message or belong to one connection. A writer makes them from the
+ *                 struct (host, body, content_length, keep_alive, upgrade) and never copies them from the fields:
+ *                 what we send on is read one way only
  *
  * Owner: the arena that was given; every text lives in it, or is static.   Thread: any; nothing is shared.
  * Units: bytes.   Errors: NULL, or a reason of gateway/http/reason.h.
@@ -18,27 +12,11 @@
 #ifndef GATEWAY_HTTP_MESSAGE_H
 #define GATEWAY_HTTP_MESSAGE_H
 
+#include "gateway/http/form.h"
 #include "gateway/http/reason.h"
+#include "gateway/http/target.h"
+#include "gateway/http/text.h"
 #include "ring/arena.h"
-#include "ring/base.h"
-
-#include <string.h>
-
-struct http_text {
-	const char *bytes;
-	size_t size;
-};
-
-#define HTTP_TEXT(literal) ((struct http_text){(literal), sizeof(literal) - 1})
-
-static inline struct http_text http_text_of(const char *string)
-{
-	return (struct http_text){string, strlen(string)};
-}
-
-bool http_text_is(struct http_text, const char *string);         /* exactly */
-bool http_text_is_nocase(struct http_text, const char *string);  /* ASCII letters alike; an absent text is nothing */
-bool http_text_same_nocase(struct http_text, struct http_text);
 
 enum http_method {
 	HTTP_METHOD_NONE,                /* an answer */
@@ -167,6 +145,8 @@ struct http_limits {
 };
 
 #define HTTP_FIELDS_MAX 1024u
+#define HTTP_CONNECTION_FIELDS_MAX 8u            /* Connection fields, and options in all of them: HTTP_CONNECTION_LONG */
+#define HTTP_CONNECTION_OPTIONS_MAX 32u
 
 /* 16 KiB, 8 KiB, 100 fields, 1 MiB: what nginx allows, and fields as Apache. */
 extern const struct http_limits HTTP_LIMITS_USUAL;
@@ -202,6 +182,10 @@ void http_add(struct http_head *, struct http_text name, struct http_text value)
 void http_add_known(struct http_head *, enum http_name, struct http_text value);
 void http_add_number(struct http_head *, enum http_name, uint64_t number);
 
+/* For readers, which have checked the bytes and know how many fields come. */
+void http_fields_reserve(struct http_head *, unsigned count);
+void http_append(struct http_head *, struct http_text name, struct http_text value);
+
 void http_remove(struct http_head *, enum http_name);           /* all of that name */
 void http_remove_named(struct http_head *, struct http_text name);
 
@@ -212,13 +196,8 @@ void http_remove_hop_by_hop(struct http_head *);
 
 struct http_text http_name_text(enum http_name);
 
-/* ---- targets and hosts ---- */
-
-/* `path` without a query. Good: *normal is the same bytes when nothing changed, otherwise a copy in the arena. */
-const struct reason *http_path_normalise(struct arena *, struct http_text path, struct http_text *normal);
-
-/* host [":" port]; splits the name off. No user information, no escapes, no empty host. */
-const struct reason *http_host_split(struct http_text host, struct http_text *name);
+/* A writer makes this one from the struct, see above. */
+bool http_name_owned(enum http_name);
 
 /* ---- answers ---- */
 
@@ -234,22 +213,5 @@ static inline bool http_status_bodyless(unsigned status)
 {
 	return status < 200 || status == 204 || status == 304;
 }
-
-/* ---- lists, numbers, forms ---- */
-
-/* Decimal digits alone, at most 19 of them, so that it fits 63 bits. */
-bool http_number_parse(struct http_text, uint64_t *number);
-
-/* The digits of a number, without printf. Returns how many; `to` holds at least 20. */
-size_t http_number_write(char *to, uint64_t number);
-
-/* The next element of a comma-separated list, blanks taken off, empty ones skipped; false: no more. `rest` moves on. */
-bool http_list_next(struct http_text *rest, struct http_text *element);
-
-/* The value of `name` in application/x-www-form-urlencoded text or a query string, decoded ("+" is a blank, %XX a byte).
- * Good (NULL): *value, in the form's bytes or in the arena; bytes NULL: the name is not there.
- * HTTP_FORM_ESCAPE_BAD for a broken escape anywhere, HTTP_FORM_NUL for %00, HTTP_FORM_NAME_SEVERAL for the name twice:
- * which of the two counts would be a guess. */
-const struct reason *http_form_find(struct arena *, struct http_text form, const char *name, struct http_text *value);
 
 #endif

@@ -40,6 +40,7 @@ const struct reason HTTP_TRANSFER_SEVERAL = {"http_transfer_several", "more than
 const struct reason HTTP_TRANSFER_BAD = {"http_transfer_bad", "Transfer-Encoding is not chunked alone"};
 const struct reason HTTP_TRANSFER_IN_1_0 = {"http_transfer_in_1_0", "Transfer-Encoding in an HTTP/1.0 message"};
 const struct reason HTTP_TRANSFER_MISPLACED = {"http_transfer_misplaced", "Transfer-Encoding in an answer that cannot have one"};
+const struct reason HTTP_CONNECTION_LONG = {"http_connection_long", "Connection lists too many options"};
 const struct reason HTTP_UPGRADE_UNASKED = {"http_upgrade_unasked", "the protocol was switched without being asked to, or without saying to what"};
 
 const struct reason HTTP_CHUNK_SIZE_BAD = {"http_chunk_size_bad", "a chunk size is not a plain hex number"};

@@ -51,6 +51,7 @@ extern const struct reason HTTP_TRANSFER_SEVERAL;
 extern const struct reason HTTP_TRANSFER_BAD;
 extern const struct reason HTTP_TRANSFER_IN_1_0;
 extern const struct reason HTTP_TRANSFER_MISPLACED;
+extern const struct reason HTTP_CONNECTION_LONG;
 extern const struct reason HTTP_UPGRADE_UNASKED;       /* 101 to a request that asked for no upgrade */
 
 /* ---- bodies: 400 ---- */

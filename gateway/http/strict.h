@@ -1,10 +1,9 @@
 /* gateway/http/strict.h — what HTTP/1.1 allows, read so that no second reading is possible.
  *
  * Stands above llhttp, whose strict mode still takes a bare LF at the end of a request line, and before it: a bad byte is
- * refused when it comes, not when the head is whole. Three parts, all pure:
+ * refused when it comes, not when the head is whole. Two parts, both pure (strict_chunks.h has the third):
  *   strict_head     the lines of a head, byte by byte: line ends, characters, limits; finds where the head ends
  *   strict_settle   the meaning of a head: Host, target, framing, what the connection does next
- *   strict_chunks   the framing of a chunked body: tells how many bytes to skip and how many to move
  *
  * Owner: the struct that embeds them.   Thread: its core's.   Units: bytes.
  * Errors: reasons of gateway/http/reason.h.
@@ -19,10 +18,6 @@
 #define STRICT_BLANK_LINES_MAX 1u
 
 #define STRICT_METHOD_BYTES_MAX 24u
-#define STRICT_CHUNK_LINE_BYTES_MAX 256u      /* size, extensions and CRLF of one chunk */
-#define STRICT_CHUNK_WASTE_BYTES_MAX 16384u   /* framing beyond 16 bytes a chunk and twice the payload, over a whole body */
-#define STRICT_TRAILER_BYTES_MAX 8192u
-#define STRICT_TRAILER_FIELDS_MAX 64u
 
 struct strict_head {
 	uint8_t state;
@@ -42,6 +37,14 @@ struct strict_head {
 void strict_head_begin(struct strict_head *, bool answer);
 void strict_trailer_begin(struct strict_head *);
 
+/* The reason for a byte that has no place where it stands. Line ends have a rule of their own, whatever else is wrong.
+ * RFC 9112 §2.2: "a recipient MAY recognize a single LF as a line terminator and ignore any preceding CR". We do not: one
+ * program that does and one that does not see two different messages. */
+static inline const struct reason *strict_misplaced(char c, const struct reason *reason)
+{
+	return c == '\n' ? &HTTP_BARE_LF : reason;
+}
+
 enum strict { STRICT_MORE, STRICT_DONE, STRICT_BROKEN };
 
 /* Looks at the next n bytes. DONE: *used of them end the head. MORE: all were used. BROKEN: *reason. */
@@ -52,24 +55,5 @@ enum strict strict_head_scan(struct strict_head *, const struct http_limits *, c
  * `asked`: the request, for an answer. NULL: good. */
 const struct reason *strict_settle(struct http_head *, struct http_text target, const struct http_head *asked,
                                    const struct http_limits *);
-
-struct strict_chunks {
-	uint8_t state;
-	uint8_t digits;
-	uint32_t line_bytes;
-	uint32_t waste;                  /* see STRICT_CHUNK_WASTE_BYTES_MAX */
-	uint64_t payload_left;           /* of the present chunk: move this much, then tell strict_chunks_moved */
-	uint64_t payload_bytes;          /* announced so far */
-	uint64_t payload_bytes_max;      /* HTTP_BODY_TOO_LARGE beyond */
-	struct strict_head trailer;
-};
-
-void strict_chunks_begin(struct strict_chunks *, uint64_t payload_bytes_max);
-
-/* Looks at framing. MORE: *used bytes are framing; if payload_left is not 0 then, payload follows at once, otherwise all was
- * used. DONE: *used bytes end the body. */
-enum strict strict_chunks_scan(struct strict_chunks *, const char *bytes, size_t n, size_t *used, const struct reason **reason);
-
-void strict_chunks_moved(struct strict_chunks *, uint64_t n); /* n ≤ payload_left */
 
 #endif

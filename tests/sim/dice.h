@@ -43,11 +43,13 @@ static inline bool dice_chance(struct dice *dice, unsigned percent)
 /* Small numbers as often as large ones: each power of two between the ends has the same chance. */
 static inline uint64_t dice_scaled(struct dice *dice, uint64_t low, uint64_t high)
 {
-	uint64_t top = low;
+	uint64_t range = high - low;
+	unsigned bits = 0;
 
-	while (top < high && dice_chance(dice, 80))
-		top = top * 2 + 1;
-	return dice_between(dice, low, top < high ? top : high);
+	while (bits < 64 && range >> bits)
+		bits++;
+	bits = (unsigned)dice_below(dice, bits + 1);
+	return low + dice_below(dice, bits < 64 && 1ull << bits <= range ? 1ull << bits : range + 1);
 }
 
 #endif

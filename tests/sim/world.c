@@ -32,7 +32,7 @@ static void habits_roll(struct habits *h, struct dice *dice)
 	h->reap_few = (unsigned)dice_between(dice, 0, 30);
 	h->write_short = (unsigned)dice_scaled(dice, 0, 40);
 	h->timeout_late_ns = dice_scaled(dice, 1000, 8 * WORLD_MS);
-	h->stream_bytes = dice_scaled(dice, 256, 128 * 1024);
+	h->stream_bytes = dice_chance(dice, 50) ? dice_between(dice, 2000, 128 * 1024) : dice_scaled(dice, 200, 8000);
 	h->entries = dice_chance(dice, 50) ? (unsigned)dice_between(dice, 2, 12) : KERNEL_ENTRIES;
 	h->split = (unsigned)dice_between(dice, 0, 60);
 }
@@ -272,12 +272,11 @@ struct thing *world_thing_new(struct world *world, enum world_kind kind)
 	return thing;
 }
 
+/* The kernels look for themselves (arm_ready); actors are told. */
 static void changed(struct thing *thing)
 {
-	if (!thing)
-		return;
-	actor_wake(thing->actor);
-	kernel_changed(thing->world, thing);
+	if (thing)
+		actor_wake(thing->actor);
 }
 
 static void join(struct thing *a, struct thing *b)
@@ -295,35 +294,66 @@ void world_pair(struct world *world, struct thing **a, struct thing **b)
 	join(*a, *b);
 }
 
+/* With SO_REUSEPORT several listen on one address; the system chooses among them. */
 static struct thing *listener_find(struct world *world, const struct sockaddr *address, socklen_t size)
 {
+	struct thing *found = NULL;
+	unsigned count = 0;
+
 	for (struct link *l = world->things.next; l != &world->things; l = l->next) {
 		struct thing *thing = owner_of(l, struct thing, in_world);
 
 		if (thing->kind == WORLD_LISTENER && !thing->closed && thing->address_size == size &&
-		    memcmp(&thing->address, address, size) == 0)
-			return thing;
+		    memcmp(&thing->address, address, size) == 0 && dice_below(&world->dice, ++count) == 0)
+			found = thing;
 	}
-	return NULL;
+	return found;
 }
 
-struct thing *world_dial(struct world *world, const struct sockaddr *address, socklen_t size, struct actor *actor)
+static bool dial(struct thing *near, const struct sockaddr *address, socklen_t size)
 {
-	struct thing *listener = listener_find(world, address, size);
-	struct thing *near, *far;
+	struct thing *listener = listener_find(near->world, address, size);
+	struct thing *far;
 
 	if (!listener || listener->backlog_count >= 64)
-		return NULL;
-	world_pair(world, &near, &far);
-	near->actor = actor;
+		return false;
+	far = world_thing_new(near->world, WORLD_SOCKET);
+	join(near, far);
 	if (listener->dialled_in) {
 		listener->dialled_in(listener, far);
 	} else {
 		link_put_last(&listener->backlog, &far->in_backlog);
 		listener->backlog_count++;
-		changed(listener);
 	}
-	return near;
+	return true;
+}
+
+struct thing *world_dial(struct world *world, const struct sockaddr *address, socklen_t size, struct actor *actor)
+{
+	struct thing *near = world_thing_new(world, WORLD_SOCKET);
+
+	near->actor = actor;
+	return dial(near, address, size) ? near : NULL;
+}
+
+int world_connect(struct thing *thing, const struct sockaddr *address, socklen_t size)
+{
+	static const int failures[] = { ECONNREFUSED, ETIMEDOUT, EHOSTUNREACH, ENETUNREACH, ECONNRESET };
+	struct dice *dice = &thing->world->dice;
+
+	if (dice_chance(dice, thing->world->habits.connect_fails))
+		return -failures[dice_below(dice, array_count(failures))];
+	return dial(thing, address, size) ? 0 : -ECONNREFUSED;
+}
+
+struct thing *world_accept(struct thing *listener)
+{
+	struct link *link = link_take_first(&listener->backlog);
+
+	if (!link)
+		return NULL;
+	listener->backlog_count--;
+	return owner_of(link, struct thing, in_backlog);
 }
 
 struct thing *world_listen(struct world *world, const struct sockaddr *address, socklen_t size,

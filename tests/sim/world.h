@@ -190,13 +190,17 @@ bool world_pattern_is(struct world *, uint32_t id, uint64_t at, const void *byte
 
 /* ---- between world.c and kernel.c ---- */
 
-void kernel_changed(struct world *, struct thing *); /* something may have become ready */
+/* What a connect comes to: 0 and the thing is connected, or -errno. */
+int world_connect(struct thing *, const struct sockaddr *, socklen_t size);
+/* The first of the backlog; NULL: none. */
+struct thing *world_accept(struct thing *listener);
 void kernel_progress(struct kernel *);
 uint64_t kernel_next_ns(struct kernel *);
 bool kernel_has_completions(const struct kernel *);
 uint64_t kernel_sleeps_until(const struct kernel *);   /* 0: it did not ask to sleep */
 void kernel_wakes(struct kernel *);                    /* its core is about to turn */
 bool kernel_idle(const struct kernel *);               /* nothing in flight and nothing queued */
+bool kernel_announced(const struct kernel *);          /* an announcement is on its way to it */
 unsigned kernel_lent(const struct kernel *);
 uint64_t kernel_started(const struct kernel *);
 

@@ -257,6 +257,12 @@ static void race_write(struct team *team, unsigned number)
 	}
 }
 
+static bool listed_one(void *user, uint32_t site, const char *id, size_t id_bytes, int64_t n)
+{
+	(void)user, (void)site, (void)id, (void)id_bytes, (void)n;
+	return false;
+}
+
 static void race_read(struct team *team, unsigned number)
 {
 	do {
@@ -267,8 +273,10 @@ static void race_read(struct team *team, unsigned number)
 		must(count_find(team->count, id, n, &site) == COUNT_SITE_UNKNOWN);
 		for (uint32_t which = 0; which < RACE_SITES; which++) {
 			n = many_id(id, which);
-			if (count_find(team->count, id, n, &site) == COUNT_OK)
-				must(site < RACE_SITES && count_read(team->count, site) <= WRITERS);
+			if (count_find(team->count, id, n, &site) == COUNT_SITE_UNKNOWN)
+				continue;
+			must(site < RACE_SITES && count_read(team->count, site) <= WRITERS);
+			must(count_each(team->count, site, listed_one, NULL) == site + 1); /* found, so also listed */
 		}
 	} while (team_writes(team));
 }

@@ -1,8 +1,9 @@
 """Every reason is declared once, defined once, explained, and has a verdict.
 
-A reason is `const struct reason NAME = { "name", "sentence" };`: declared in one header beside a
-comment that says when it is given, defined in one source, its name not used twice, its sentence for
-people, and listed in gateway/verdict.c, which turns each of them into status, close code and metric.
+A reason is `const struct reason NAME = { "name", "sentence" };`, or REASON(NAME, "name", "sentence")
+where a source has many: declared in one header under a comment (its own, or that of its group),
+defined in one source, its name not used twice, its sentence for people, and listed in
+gateway/verdict.c, which turns each of them into status, close code, metric and log line.
 """
 
 import collections
@@ -11,13 +12,18 @@ import re
 import sys
 
 FOLDERS = ["ring", "tls", "ws", "cache", "gateway"]
+# Reasons that only one function gives, as a family: verdict.c treats all that it returns alike.
+FAMILIES = {
+    "tls/reason.c": "the alerts of the other side, from tls_alert_reason()",
+}
 DECLARED = re.compile(r"^extern\s+const\s+struct\s+reason\s+([A-Za-z_0-9]+)\s*;[ \t]*(/\*.*)?$", re.M)
+STRING = r'"(?:[^"\\]|\\.)*"'
 DEFINED = re.compile(
-    r"^const\s+struct\s+reason\s+([A-Za-z_0-9]+)\s*=\s*\{"
-    r"\s*(?:\.name\s*=\s*)?\"([^\"]*)\"\s*,\s*(?:\.sentence\s*=\s*)?((?:\"(?:[^\"\\]|\\.)*\"\s*)+),?\s*\}\s*;",
+    r"^(?:const\s+struct\s+reason\s+(?P<a>\w+)\s*=\s*\{|REASON\(\s*(?P<b>[A-Z]\w*)\s*,)"
+    rf"\s*(?:\.name\s*=\s*)?(?P<name>{STRING})\s*,\s*(?:\.sentence\s*=\s*)?(?P<sentence>(?:{STRING}\s*)+),?\s*[)}}]\s*;",
     re.M,
 )
-ANY_DEFINITION = re.compile(r"^(?:static\s+)?const\s+struct\s+reason\s+([A-Z][A-Z_0-9]*)\s*=", re.M)
+ANY_DEFINITION = re.compile(r"^(?:(?:static\s+)?const\s+struct\s+reason\s+([A-Z]\w*)\s*=|REASON\(\s*([A-Z]\w*))", re.M)
 
 
 def read(root, suffix):
@@ -31,29 +37,32 @@ def faults_in(root):
     for name, text in read(root, ".h"):
         lines = text.splitlines()
         for match in DECLARED.finditer(text):
-            line = text[: match.start()].count("\n")
-            # The comment stands behind it, or in the line above it (or above a run of such lines).
-            above = lines[line - 1].strip() if line else ""
-            if not match.group(2) and not above.endswith("*/"):
-                yield f"{name}:{line + 1}: {match.group(1)} has no comment that says when it is given"
+            line = above = text[: match.start()].count("\n")
+            while above > 0 and DECLARED.match(lines[above]):
+                above -= 1
+            if not match.group(2) and not lines[above].strip().endswith("*/"):
+                yield f"{name}:{line + 1}: {match.group(1)} has no comment, nor has the group it stands in"
             declared[match.group(1)].append(name)
 
     defined = collections.defaultdict(list)
     for name, text in read(root, ".c"):
         understood = set()
         for match in DEFINED.finditer(text):
-            reason, key, sentence = match.groups()
+            reason, key = match["a"] or match["b"], match["name"].strip('"')
             understood.add(reason)
             defined[reason].append((name, key))
-            sentence = "".join(re.findall(r"\"((?:[^\"\\]|\\.)*)\"", sentence))
+            sentence = "".join(part[1:-1] for part in re.findall(STRING, match["sentence"]))
             if not re.fullmatch(r"[a-z][a-z0-9]*(_[a-z0-9]+)+|[a-z]+", key):
                 yield f'{name}: the name of {reason} is "{key}", not lower case words joined by underscores'
             if len(sentence.split()) < 3 or sentence.endswith("."):
                 yield f'{name}: the sentence of {reason} is "{sentence}": a few words for a person, no full stop'
         for match in ANY_DEFINITION.finditer(text):
-            if match.group(1) not in understood:
-                yield f"{name}: the definition of {match.group(1)} is not written as name and sentence"
-                defined[match.group(1)].append((name, match.group(1).lower()))
+            reason = match[1] or match[2]
+            if match[0].startswith("static") and name in FAMILIES:
+                continue
+            if reason not in understood:
+                yield f"{name}: the definition of {reason} is not written as name and sentence"
+                defined[reason].append((name, reason.lower()))
 
     for reason, headers in declared.items():
         if len(headers) > 1:

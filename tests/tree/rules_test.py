@@ -70,6 +70,15 @@ class Rules(unittest.TestCase):
         self.write(ws__reason_dot_h=GOOD_HEADER, ws__reason_dot_c=GOOD_SOURCE, gateway__verdict_dot_c=VERDICT)
         self.accepts("reasons")
 
+    def test_reasons_accepts_a_group_under_one_comment(self):
+        self.write(
+            ws__reason_dot_h="/* bad ones */\n" + "".join(f"extern const struct reason WS_{n};\n" for n in "AB"),
+            ws__reason_dot_c="#define REASON(constant, name, sentence) const struct reason constant = { name, sentence }\n"
+            'REASON(WS_A, "ws_a", "the frame "\n\t"is bad");\nREASON(WS_B, "ws_b", "it is worse");\n',
+            gateway__verdict_dot_c="{ &WS_A }, { &WS_B }",
+        )
+        self.accepts("reasons")
+
     def test_reasons_refuses_one_without_a_verdict(self):
         self.write(
             ws__reason_dot_h=GOOD_HEADER, ws__reason_dot_c=GOOD_SOURCE, gateway__verdict_dot_c="/* &WS_BAD */\n"

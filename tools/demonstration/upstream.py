@@ -40,8 +40,6 @@ class Refused(Exception):
 
 class Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
-    server_version = "demonstration-edc"
-    sys_version = ""
     timeout = 120
     disable_nagle_algorithm = True
     wbufsize = 1 << 16
@@ -217,6 +215,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     def answer_file(self, name):
         self.answer(200, (PAGES / name).read_bytes(), "text/html; charset=utf-8")
+
+    def version_string(self):
+        return "demonstration-edc"
 
     def log_message(self, format, *arguments):
         """Silent: the gateway has an access log, and a demonstration needs no second one."""

@@ -1,0 +1,87 @@
+/* gateway/gateway.h — the program: what all cores share, and what each has for itself.
+ *
+ *   struct gateway       immutable once the cores run: configuration, the table of counts, the list of cores
+ *   struct worker        one for each core: its listeners, pools of upstream connections, metrics, log
+ *
+ * Owner: main.   Thread: gateway any (read only, and its atomics); worker its core's, its metrics may be read by any.
+ * Units: as named.   Errors: none here.   Limits: config.limits. */
+#ifndef GATEWAY_GATEWAY_H
+#define GATEWAY_GATEWAY_H
+
+#include "cache/count.h"
+#include "gateway/config.h"
+#include "gateway/log.h"
+#include "gateway/metric.h"
+#include "ring/core.h"
+#include "ring/listener.h"
+
+#include <stdatomic.h>
+
+struct tls_context;
+struct upstream_pool;
+struct worker;
+
+struct gateway {
+	const struct config *config;
+	struct cores cores;              /* cores.all[i] is &workers[i]->core */
+	struct worker **workers;         /* by core index; each allocated by itself, so that cores share no line */
+	struct count *count;
+	uint64_t started_ms;             /* of the monotonic clock */
+	_Atomic bool draining;
+};
+
+struct worker {
+	struct core core;
+	struct gateway *gateway;
+	const struct config *config;     /* gateway->config */
+	struct listener *listeners;      /* config->listener_count of them; on core 0 one more: the admin socket, the last */
+	unsigned listener_count;
+	struct tls_context **tls;        /* by listener; NULL: plain */
+	struct upstream_pool *pools;     /* by upstream */
+	struct metrics metrics;
+	struct log log;
+	struct link conns;               /* every client connection of this core: struct conn.in_worker */
+	struct link admins;              /* those of the admin socket: they hold no drain up */
+	unsigned upstream_count;         /* connections to upstreams, at most limits.connections_max */
+	bool draining;                   /* this core has heard of it */
+	bool told_drained;
+	_Atomic bool gone;               /* its core answers no messages any more; read by core 0 */
+	unsigned drained_count;          /* on core 0: other cores that have no client left */
+	unsigned gather_count;           /* listings of scopes under way (gateway/serve/admin.h) */
+	struct message drained;          /* from this core to core 0 */
+};
+
+static inline struct worker *worker_of(const struct scope *scope)
+{
+	return scope->core->gateway;
+}
+
+/* The descriptors that a worker works with, made before any core runs so that a taken port is told at the start. */
+struct worker_sockets {
+	const int *listeners;            /* by listener of the configuration, this core's own (SO_REUSEPORT) */
+	int admin;                       /* -1: not this core's */
+	int log;                         /* -1: no access log */
+};
+
+/* On the core's own thread, when all cores are open: listeners, pools, log. False: a certificate cannot be read any more (it
+ * could a moment ago), and standard error says so. */
+bool worker_open(struct worker *, const struct worker_sockets *);
+
+/* On the core's own thread, harmless twice: listeners close, idle connections are told goodbye, the others when their exchange
+ * is over; at timeouts.drain, or with `at_once` now, everything that is left is closed. A core ends when its last client has;
+ * core 0 is the last, because it hears signals and answers the admin socket. */
+void worker_drain(struct worker *, bool at_once);
+
+/* A client's connection of this core has ended: when it was the last of a draining core, the core ends. */
+void worker_conn_ended(struct worker *);
+
+/* After the core has run, on its own thread: what is the thread's own. */
+void worker_close(struct worker *);
+
+/* After all cores have run: what others may have looked at. */
+void worker_fini(struct worker *);
+
+/* From any core: every core drains. */
+void gateway_drain(struct worker *from, bool at_once);
+
+#endif

@@ -1,0 +1,216 @@
+/* See gateway/log.h. Lines are formatted by hand into a buffer on the stack: one is written for each request. */
+#include "gateway/log.h"
+#include "gateway/exchange.h"
+#include "gateway/gateway.h"
+
+#include <fcntl.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#define LOG_PIPE_BYTES_MAX (1024u * 1024u)
+#define TEXT_BYTES_MAX 1024u             /* of one field: a path may be as long as the head */
+
+int log_open_file(const struct config_log *config)
+{
+	int fd;
+
+	if (!config->access)
+		return -1;
+	fd = strcmp(config->access, "-") == 0 ? fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, 3) :
+	                                        open(config->access, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0640);
+	return fd < 0 ? -2 : fd;
+}
+
+static void log_ended(struct scope *scope)
+{
+	struct log *log = owner_of(scope, struct log, scope);
+
+	file_fini(&log->file);
+	log->open = false;
+}
+
+static size_t log_bytes(const struct scope *scope)
+{
+	return owner_of(scope, const struct log, scope)->file.in.bytes;
+}
+
+static const struct scope_kind log_kind = { .name = "access log", .bytes_held = log_bytes, .ended = log_ended };
+
+void log_init(struct log *log, struct core *core, int fd, enum config_log_level level)
+{
+	*log = (struct log){ .level = level, .fd = fd, .open = fd >= 0 };
+	if (!log->open)
+		return;
+	scope_open(&log->scope, &core->root, &log_kind);
+	file_init(&log->file, &log->scope, fd, LOG_PIPE_BYTES_MAX);
+}
+
+/* ---- a line ---------------------------------------------------------------------------------------------------------------- */
+
+struct line {
+	char *at;
+	char *end;
+};
+
+static void line_add(struct line *line, const char *bytes, size_t n)
+{
+	if (n > (size_t)(line->end - line->at))
+		n = (size_t)(line->end - line->at);
+	memcpy(line->at, bytes, n);
+	line->at += n;
+}
+
+static void line_say(struct line *line, const char *text)
+{
+	line_add(line, text, strlen(text));
+}
+
+static void line_number(struct line *line, uint64_t number)
+{
+	char digits[20];
+
+	line_add(line, digits, http_number_write(digits, number));
+}
+
+/* A JSON string. Controls and quotes are escaped, and bytes above ASCII too: whatever a client sends, the line stays one line
+ * of valid JSON. */
+static void line_text(struct line *line, const char *bytes, size_t n)
+{
+	static const char hex[] = "0123456789abcdef";
+
+	line_say(line, "\"");
+	for (size_t i = 0; i < n && i < TEXT_BYTES_MAX; i++) {
+		unsigned char c = (unsigned char)bytes[i];
+
+		if (c == '"' || c == '\\') {
+			const char escaped[2] = { '\\', (char)c };
+
+			line_add(line, escaped, 2);
+		} else if (c < 0x20 || c >= 0x7f) {
+			const char escaped[6] = { '\\', 'u', '0', '0', hex[c >> 4], hex[c & 15] };
+
+			line_add(line, escaped, 6);
+		} else {
+			line_add(line, (const char *)&c, 1);
+		}
+	}
+	line_say(line, "\"");
+}
+
+static void line_time(struct line *line, struct log *log)
+{
+	struct timespec now;
+	char ms[5];
+
+	clock_gettime(CLOCK_REALTIME, &now);
+	if ((uint64_t)now.tv_sec != log->second) {
+		struct tm utc;
+
+		log->second = (uint64_t)now.tv_sec;
+		gmtime_r(&now.tv_sec, &utc);
+		strftime(log->second_text, sizeof log->second_text, "%Y-%m-%dT%H:%M:%S", &utc);
+	}
+	ms[0] = '.';
+	for (long i = 3, left = now.tv_nsec / 1000000; i > 0; i--, left /= 10)
+		ms[i] = (char)('0' + left % 10);
+	ms[4] = 'Z';
+	line_say(line, "{\"ts\":\"");
+	line_say(line, log->second_text);
+	line_add(line, ms, sizeof ms);
+	line_say(line, "\"");
+}
+
+/* Behind /push/ and /live stand identifiers of patients: of these routes only the configured path is told. */
+static bool path_is_private(const struct config_route *route)
+{
+	return route && (route->target == CONFIG_PUSH || route->target == CONFIG_LIVE);
+}
+
+static void line_where(struct line *line, const struct exchange *x)
+{
+	const char *route = !x->route ? "-" : x->route->path[0] ? x->route->path : "*";
+
+	line_say(line, ",\"method\":");
+	line_text(line, x->request.method_text.bytes, x->request.method_text.size);
+	line_say(line, ",\"host\":");
+	line_text(line, x->request.host.bytes, x->request.host.size);
+	line_say(line, ",\"path\":");
+	if (path_is_private(x->route))
+		line_text(line, route, strlen(route));
+	else
+		line_text(line, x->request.path.bytes, x->request.path.size);
+	line_say(line, ",\"route\":");
+	line_text(line, route, strlen(route));
+}
+
+static void line_duration(struct line *line, uint64_t ns)
+{
+	char fraction[4];
+	uint64_t us = ns / 1000;
+
+	line_say(line, ",\"ms\":");
+	line_number(line, us / 1000);
+	fraction[0] = '.';
+	for (long i = 3, left = (long)(us % 1000); i > 0; i--, left /= 10)
+		fraction[i] = (char)('0' + left % 10);
+	line_add(line, fraction, sizeof fraction);
+}
+
+void log_access(struct log *log, const struct exchange *x)
+{
+	char bytes[LOG_LINE_BYTES_MAX];
+	struct line line = { bytes, bytes + sizeof bytes - 2 };
+
+	if (!log->open)
+		return;
+	if (!scope_live(&log->scope) || log->file.error || pipe_free(&log->file.in) == 0) {
+		metric_add(&x->worker->metrics.log_lines_dropped, 1);
+		return;
+	}
+	line_time(&line, log);
+	line_say(&line, ",\"core\":");
+	line_number(&line, x->worker->core.index);
+	line_say(&line, ",\"client\":");
+	line_text(&line, x->client, strlen(x->client));
+	line_where(&line, x);
+	line_say(&line, ",\"status\":");
+	line_number(&line, x->answered ? x->answer.status : 499);
+	line_say(&line, ",\"bytes_in\":");
+	line_number(&line, x->body_bytes_in);
+	line_say(&line, ",\"bytes_out\":");
+	line_number(&line, x->body_bytes_out);
+	line_duration(&line, kernel_now_ns(x->worker->core.kernel) - x->began_ns);
+	line_say(&line, x->secure ? ",\"tls\":true" : ",\"tls\":false");
+	line_say(&line, ",\"upstream\":");
+	if (x->upstream)
+		line_text(&line, x->upstream, strlen(x->upstream));
+	else
+		line_say(&line, "null");
+	line_say(&line, ",\"error\":");
+	if (x->refusal)
+		line_text(&line, x->refusal->name, strlen(x->refusal->name));
+	else
+		line_say(&line, "null");
+	*line.at++ = '}';
+	*line.at++ = '\n';
+	pipe_write(&log->file.in, bytes, (size_t)(line.at - bytes));
+}
+
+/* ---- for people ------------------------------------------------------------------------------------------------------------- */
+
+void log_say(enum config_log_level at, enum config_log_level level, const char *format, ...)
+{
+	char text[1024];
+	va_list arguments;
+
+	if (level > at)
+		return;
+	va_start(arguments, format);
+	vsnprintf(text, sizeof text, format, arguments);
+	va_end(arguments);
+	/* One write, so that the lines of two cores do not mix. */
+	dprintf(STDERR_FILENO, "postern: %s: %s\n", config_log_level_word(level), text);
+}

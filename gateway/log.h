@@ -1,0 +1,42 @@
+/* gateway/log.h — the access log (JSON lines) and the program's own words on standard error.
+ *
+ * Access lines go through a pipe into a file that is written by the ring: a slow disk drops lines and counts them, it never
+ * delays a request. No query string, no field of a request but those named here, no identifier of a patient.
+ *
+ * Owner: the worker.   Thread: its core's; log_say any.   Units: ms, bytes, UTC.
+ * Errors: a file that cannot be written is said once on standard error and counted.   Limits: LOG_LINE_BYTES_MAX. */
+#ifndef GATEWAY_LOG_H
+#define GATEWAY_LOG_H
+
+#include "gateway/config.h"
+#include "ring/file.h"
+#include "ring/scope.h"
+
+#define LOG_LINE_BYTES_MAX 4096u
+
+struct exchange;
+struct conn;
+
+struct log {
+	struct scope scope;              /* under the core's root */
+	struct file file;
+	bool open;                       /* access lines are wanted */
+	enum config_log_level level;
+	int fd;
+	uint64_t second;                 /* the second whose text is kept, because formatting a date is dear */
+	char second_text[24];
+};
+
+/* A descriptor for the access log: the file opened for appending (mode 0640), standard output, or -1 for none; -2 and errno when
+ * it cannot be opened. */
+int log_open_file(const struct config_log *);
+
+void log_init(struct log *, struct core *, int fd, enum config_log_level level);
+
+/* One line for an exchange that is over: ts, core, peer, method, host, path, route, status, bytes_in, bytes_out, ms, tls, upstream, reason. */
+void log_access(struct log *, const struct exchange *);
+
+/* One line on standard error: "postern: level: text". */
+void log_say(enum config_log_level at, enum config_log_level level, const char *format, ...) __attribute__((format(printf, 3, 4)));
+
+#endif

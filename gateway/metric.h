@@ -1,0 +1,58 @@
+/* gateway/metric.h — what is counted, for each core by itself.
+ *
+ * Each core writes its own counters with relaxed stores; whoever wants to know reads all cores' and adds them up (the
+ * article's API call counter, without its shared cache line). A counter never goes down; what is live is a difference.
+ *
+ * Owner: the worker.   Thread: written by its core, read by any.   Units: counts, bytes.   Errors: none.
+ * Limits: routes as configured; refusals as many as gateway/verdict.c knows reasons. */
+#ifndef GATEWAY_METRIC_H
+#define GATEWAY_METRIC_H
+
+#include "ring/core.h"
+#include "ring/reason.h"
+
+#include <stdatomic.h>
+
+#define METRIC_STATUS_MAX 600u
+
+typedef _Atomic uint64_t metric;
+
+struct metrics {
+	metric connections_accepted;
+	metric connections_ended;
+	metric requests_begun;           /* a head was read */
+	metric requests_ended;
+	metric handshakes_begun;
+	metric handshakes_done;
+	metric handshakes_failed;
+	metric websockets_opened;
+	metric websockets_ended;
+	metric upstream_opened;          /* connections that were established */
+	metric upstream_reused;          /* requests that found one in the pool */
+	metric upstream_failed;          /* attempts that got no answer */
+	metric upstream_idle;            /* in the pool now (a gauge) */
+	metric upstream_live;            /* open now, idle or not (a gauge) */
+	metric log_lines_dropped;
+	metric by_status[METRIC_STATUS_MAX];
+	metric *by_route;                /* by index in config.routes; the last: no route */
+	metric *refusals;                /* by verdict index */
+	unsigned route_count;            /* with the last */
+};
+
+void metrics_init(struct metrics *, unsigned route_count);
+void metrics_fini(struct metrics *);
+
+/* A refusal: someone was not served, or a connection was cut, for this reason. */
+void metrics_refused(struct metrics *, const struct reason *);
+
+static inline void metric_add(metric *m, uint64_t n)
+{
+	stat_add(m, n);
+}
+
+static inline uint64_t metric_read(const metric *m)
+{
+	return stat_read(m);
+}
+
+#endif

@@ -1,0 +1,156 @@
+/* gateway/serve/admin.c — the admin socket: what is alive, what was counted, and the order to stop.
+ *
+ *   GET /stats  /metrics  /scopes  /scopes?full  /livez  /readyz      POST /drain
+ *
+ * HTTP over a UNIX socket of mode 0600: whoever can open it may ask. Long listings go out as the reader takes them. */
+#include "gateway/serve/admin.h"
+#include "gateway/serve/serve.h"
+#include "gateway/verdict.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+struct admin {
+	struct gather *gather;           /* under way; NULL: none */
+	char *text;                      /* what goes out */
+	size_t size;
+	size_t at;
+};
+
+static void text_write(struct exchange *x, struct admin *admin)
+{
+	while (admin->at < admin->size) {
+		uint64_t room = pipe_free(x->out);
+		size_t n = admin->size - admin->at < room ? admin->size - admin->at : (size_t)room;
+
+		if (n == 0)
+			return;
+		pipe_write(x->out, admin->text + admin->at, n);
+		admin->at += n;
+	}
+	pipe_end(x->out);
+}
+
+static void answer_long(struct exchange *x, const char *type, char *text)
+{
+	struct admin *admin = x->state;
+
+	check(text);
+	admin->text = text;
+	admin->size = strlen(text);
+	x->answer.status = 200;
+	x->answer.body = HTTP_BODY_LENGTH;
+	x->answer.has_length = true;
+	x->answer.content_length = admin->size;
+	http_add_known(&x->answer, HTTP_NAME_CONTENT_TYPE, http_text_of(type));
+	http_add_known(&x->answer, HTTP_NAME_CACHE_CONTROL, HTTP_TEXT("no-store"));
+	exchange_answer(x);
+	text_write(x, admin);
+}
+
+/* ---- the pages -------------------------------------------------------------------------------------------------------------- */
+
+static void answer_stats(struct exchange *x)
+{
+	answer_long(x, "application/json", admin_stats(x->worker->gateway));
+}
+
+static void answer_metrics(struct exchange *x)
+{
+	answer_long(x, "text/plain; version=0.0.4", admin_metrics(x->worker->gateway));
+}
+
+static void answer_scopes(struct exchange *x)
+{
+	struct admin *admin = x->state;
+
+	admin->gather = gather_begin(x, http_text_is(x->request.query, "full"));
+	if (!admin->gather)
+		exchange_refuse(x, &ADMIN_BUSY);
+}
+
+static void answer_live(struct exchange *x)
+{
+	exchange_answer_text(x, 200, "text/plain", "alive\n", 6);
+}
+
+static void answer_ready(struct exchange *x)
+{
+	if (x->worker->draining)
+		exchange_refuse(x, &GATEWAY_DRAINING);
+	else
+		exchange_answer_text(x, 200, "text/plain", "ready\n", 6);
+}
+
+static void order_drain(struct exchange *x)
+{
+	static const char told[] = "{\"status\":\"draining\"}\n";
+
+	gateway_drain(x->worker, false);
+	exchange_answer_text(x, 200, "application/json", told, sizeof told - 1);
+}
+
+static const struct page {
+	const char *path;
+	enum http_method method;
+	void (*answer)(struct exchange *);
+} PAGES[] = {
+	{ "/stats", HTTP_METHOD_GET, answer_stats },
+	{ "/metrics", HTTP_METHOD_GET, answer_metrics },
+	{ "/scopes", HTTP_METHOD_GET, answer_scopes },
+	{ "/livez", HTTP_METHOD_GET, answer_live },
+	{ "/readyz", HTTP_METHOD_GET, answer_ready },
+	{ "/drain", HTTP_METHOD_POST, order_drain },
+};
+
+/* ---- the target --------------------------------------------------------------------------------------------------------------- */
+
+static void admin_begin(struct exchange *x)
+{
+	struct admin *admin = arena_take(&x->arena, sizeof *admin);
+	enum http_method method = x->request.method == HTTP_METHOD_HEAD ? HTTP_METHOD_GET : x->request.method;
+
+	*admin = (struct admin){ 0 };
+	x->state = admin;
+	for (unsigned i = 0; i < array_count(PAGES); i++) {
+		if (!http_text_is(x->request.path, PAGES[i].path))
+			continue;
+		if (PAGES[i].method == method)
+			PAGES[i].answer(x);
+		else
+			exchange_refuse(x, &METHOD_NOT_ALLOWED);
+		return;
+	}
+	exchange_refuse(x, &ROUTE_NONE);
+}
+
+static void admin_step(struct exchange *x)
+{
+	struct admin *admin = x->state;
+
+	pipe_consume(x->in, x->in->bytes); /* nothing here reads a body */
+	if (admin->gather && !admin->text) {
+		char *text = gather_text(admin->gather);
+
+		if (text)
+			answer_long(x, "application/json", text);
+	} else if (admin->text && !x->out->ended) {
+		text_write(x, admin);
+	}
+}
+
+static void admin_ended(struct exchange *x)
+{
+	struct admin *admin = x->state;
+
+	if (admin->gather)
+		gather_end(admin->gather);
+	free(admin->text);
+}
+
+const struct serve SERVE_ADMIN = {
+	.name = "admin",
+	.begin = admin_begin,
+	.step = admin_step,
+	.ended = admin_ended,
+};

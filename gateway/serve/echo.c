@@ -1,0 +1,162 @@
+/* gateway/serve/echo.c — a WebSocket that sends back what it gets, for conformance and load tests.
+ *
+ * The socket's receive waits under one linked timeout (ring/tcp.h): the first silence asks the client for a pong, the second
+ * is a dead peer, and its scope closes. */
+#include "gateway/gateway.h"
+#include "gateway/serve/serve.h"
+#include "gateway/verdict.h"
+#include "ws/accept.h"
+#include "ws/engine.h"
+
+#define PIECES_AT_ONCE 64u
+
+struct echo {
+	struct ws ws;
+	bool attached;
+	bool pinged;                     /* in this silence */
+	bool closing;                    /* our Close is said */
+};
+
+/* ---- the opening handshake ------------------------------------------------------------------------------------------------ */
+
+static bool field_find(const void *from, const char *name, unsigned index, struct ws_text *value)
+{
+	const struct http_head *request = from;
+	const struct http_field *field = NULL;
+
+	do {
+		field = http_find_next(request, name, field);
+		if (!field)
+			return false;
+	} while (index-- > 0);
+	*value = (struct ws_text){ field->value.bytes, field->value.size };
+	return true;
+}
+
+static void echo_begin(struct exchange *x)
+{
+	const struct ws_request request = {
+		.method = { x->request.method_text.bytes, x->request.method_text.size },
+		.http_major = 1,
+		.http_minor = x->request.version_minor,
+		.field = field_find,
+		.from = &x->request,
+	};
+	const struct ws_terms terms = { .origins = WS_ORIGINS_ANY }; /* an echo tells nobody anything */
+	struct ws_acceptance acceptance;
+	const struct reason *reason = ws_accept(&acceptance, &request, &terms);
+	struct echo *echo;
+
+	if (reason) {
+		exchange_refuse(x, reason);
+		return;
+	}
+	echo = arena_take(&x->arena, sizeof *echo);
+	*echo = (struct echo){ 0 };
+	x->state = echo;
+	x->answer.status = 101;
+	x->answer.upgrade = HTTP_TEXT("websocket");
+	http_add_known(&x->answer, HTTP_NAME_SEC_WEBSOCKET_ACCEPT,
+	               (struct http_text){ arena_copy(&x->arena, acceptance.key, WS_ACCEPT_KEY_SIZE), WS_ACCEPT_KEY_SIZE });
+	x->upgrades = true;
+	exchange_answer(x);
+}
+
+/* ---- frames ---------------------------------------------------------------------------------------------------------------- */
+
+static void echo_attach(struct exchange *x, struct echo *echo)
+{
+	const struct config *config = x->worker->config;
+	const struct ws_limits limits = { .message_bytes_max = config->limits.websocket_message_bytes_max };
+	const struct tcp_wait wait = {
+		.name = "frame or pong",
+		.ms = config->timeouts.websocket_idle_ms / 2 + 1,
+		.silences_max = 1,
+		.late = &WEBSOCKET_NO_PONG,
+	};
+
+	echo->attached = true;
+	ws_init(&echo->ws, x->in, x->out, &limits);
+	exchange_wait(x, &wait);
+}
+
+static void echo_goodbye(struct exchange *x, struct echo *echo)
+{
+	const struct tcp_wait wait = {
+		.name = "close frame",
+		.ms = x->worker->config->timeouts.close_ms,
+		.late = &CLIENT_CLOSE_LATE,
+		.from_start = true,
+	};
+
+	echo->closing = true;
+	ws_close(&echo->ws, verdict_of(&GATEWAY_DRAINING)->close_code, "the gateway is restarting");
+	exchange_wait(x, &wait);
+}
+
+static void echo_over(struct exchange *x, const struct reason *reason)
+{
+	if (reason && reason != &CLIENT_CLOSE_LATE && !x->refusal) {
+		x->refusal = reason;
+		metrics_refused(&x->worker->metrics, reason);
+	}
+	exchange_done(x);
+}
+
+static void echo_step(struct exchange *x)
+{
+	struct echo *echo = x->state;
+	struct ws_piece piece;
+
+	if (!x->upgraded || x->done)
+		return;
+	if (!echo->attached)
+		echo_attach(x, echo);
+	if (x->worker->draining && !echo->closing)
+		echo_goodbye(x, echo);
+	if (exchange_silences(x) == 0) {
+		echo->pinged = false;
+	} else if (!echo->pinged) {
+		echo->pinged = true;
+		ws_ping(&echo->ws, NULL, 0);
+	}
+	for (unsigned i = 0; i < PIECES_AT_ONCE; i++) {
+		uint64_t room = ws_write_free(&echo->ws);
+
+		switch (ws_next(&echo->ws, &piece)) {
+		case WS_DATA:
+			if (room == 0 && !echo->closing)
+				return;
+			if (room > piece.n || echo->closing)
+				room = piece.n;
+			ws_write_like(&echo->ws, &piece, room);
+			ws_consumed(&echo->ws, room);
+			break;
+		case WS_PONG_RECEIVED:
+			break;
+		case WS_MORE_NEEDED:
+			return;
+		case WS_CLOSED:
+			echo_over(x, NULL);
+			return;
+		case WS_BROKEN:
+			echo_over(x, piece.reason);
+			return;
+		}
+	}
+	task_wake(&x->task);
+}
+
+static const char *echo_where(const struct exchange *x)
+{
+	const struct echo *echo = x->state;
+
+	return echo && echo->closing ? "echo: closing" : "echo";
+}
+
+const struct serve SERVE_ECHO = {
+	.name = "echo",
+	.begin = echo_begin,
+	.step = echo_step,
+	.where = echo_where,
+};

@@ -1,0 +1,407 @@
+/* gateway/serve/proxy.c — a request goes to a server behind us, and its answer comes back.
+ *
+ *   exchange.in ─▶ http1 writer ─▶ upstream.out           the request, framed anew
+ *   exchange.out ◀─ http1 reader ◀─ upstream.in           the answer, read as strictly as a request
+ *
+ * One attempt borrows one connection (gateway/upstream/pool.h). A connection that had lain idle may turn out to be dead: when
+ * nothing of an answer has come and the request may be made again, it is, once, on a fresh one.
+ * What is sent on is made anew from what was understood: hop-by-hop fields are gone, framing is ours, and the path is the one
+ * that was routed. So what the server reads is what we have read.
+ *
+ * Told apart:  502  refused, reset, closed, or an answer that must not be passed on
+ *              503  no room for another connection
+ *              504  no connection in time, or no answer in time
+ * When the answer is under way already, all that can be done is to cut it visibly. */
+#include "gateway/gateway.h"
+#include "gateway/http/http1.h"
+#include "gateway/serve/serve.h"
+#include "gateway/upstream/pool.h"
+#include "gateway/verdict.h"
+
+#include <string.h>
+
+#define PIECES_AT_ONCE 64u
+#define ANSWER_HEAD_BYTES_MAX (64u * 1024u)  /* servers of clinical systems set large cookies; nginx's buffers are smaller */
+
+struct proxy {
+	struct upstream *upstream;       /* borrowed; NULL when it has ended, been put back or dropped */
+	struct http_head request;        /* as sent on */
+	struct http1_writer writer;
+	struct http1_reader reader;
+	bool retried;
+	bool sent;                       /* the request is whole in upstream.out */
+	bool waits_for_body;             /* of the answer */
+	bool answer_read;
+	bool server_keeps;               /* its connection may carry another request */
+	bool tunnel;
+};
+
+/* ---- the request as it is sent on ----------------------------------------------------------------------------------------- */
+
+/* RFC 9110 §7.6.3's idea, in the form everybody reads: the client's address behind those that came. */
+static struct http_text forwarded_for(struct exchange *x)
+{
+	struct http_text before = http_known(&x->request, HTTP_NAME_X_FORWARDED_FOR);
+	size_t size = strlen(x->client);
+	char *text;
+
+	if (before.size == 0)
+		return http_text_of(x->client);
+	text = arena_take(&x->arena, before.size + 2 + size);
+	memcpy(text, before.bytes, before.size);
+	memcpy(text + before.size, ", ", 2);
+	memcpy(text + before.size + 2, x->client, size);
+	return (struct http_text){ text, before.size + 2 + size };
+}
+
+static void request_make(struct exchange *x, struct proxy *p)
+{
+	struct http_head *to = &p->request;
+	struct http_text through = forwarded_for(x);
+
+	*to = x->request; /* texts and fields are shared: the exchange's own head is not read for fields afterwards */
+	to->version_minor = 1;
+	to->keep_alive = true;
+	to->expect_continue = false;     /* the client has been told to continue already */
+	http_remove_hop_by_hop(to);
+	http_remove(to, HTTP_NAME_EXPECT);
+	http_remove(to, HTTP_NAME_X_FORWARDED_FOR);
+	http_remove(to, HTTP_NAME_X_FORWARDED_PROTO);
+	http_remove(to, HTTP_NAME_X_FORWARDED_HOST);
+	http_add_known(to, HTTP_NAME_X_FORWARDED_FOR, through);
+	http_add_known(to, HTTP_NAME_X_FORWARDED_PROTO, x->secure ? HTTP_TEXT("https") : HTTP_TEXT("http"));
+	if (x->request.host.size > 0)
+		http_add_known(to, HTTP_NAME_X_FORWARDED_HOST, x->request.host);
+	else
+		to->host = http_text_of(x->upstream); /* HTTP/1.0 without Host; 1.1 must have one */
+	if (!http_text_is_nocase(to->upgrade, "websocket"))
+		to->upgrade = (struct http_text){ 0 };
+}
+
+/* ---- attempts --------------------------------------------------------------------------------------------------------------- */
+
+static void upstream_wait(struct exchange *x, struct proxy *p, const char *name, uint32_t ms, const struct reason *late)
+{
+	const struct tcp_wait wait = { .name = name, .ms = ms, .late = late };
+
+	(void)x;
+	tcp_receive_within(&p->upstream->tcp, &wait);
+}
+
+static uint64_t client_seed(const struct exchange *x)
+{
+	uint64_t seed = 0xcbf29ce484222325u;
+
+	for (const char *at = x->client; *at; at++)
+		seed = (seed ^ (uint8_t)*at) * 0x100000001b3u;
+	return seed;
+}
+
+static bool attempt(struct exchange *x, struct proxy *p, bool fresh)
+{
+	const struct config *config = x->worker->config;
+	const struct http_limits limits = {
+		.head_bytes_max = ANSWER_HEAD_BYTES_MAX,
+		.uri_bytes_max = ANSWER_HEAD_BYTES_MAX,
+		.fields_max = 500,
+		.body_bytes_max = UINT64_MAX,
+	};
+	struct upstream_pool *pool = &x->worker->pools[x->route->upstream - config->upstreams];
+
+	if (!pool_borrow(pool, &p->upstream, &x->task, client_seed(x), fresh))
+		return false;
+	x->upstream = p->upstream->server->address->text;
+	if (p->request.method == HTTP_METHOD_NONE)
+		request_make(x, p);
+	http1_write_head(&p->upstream->out, &p->request);
+	http1_writer_begin(&p->writer, &p->request);
+	http1_reader_begin_answer(&p->reader, &x->answer, &x->arena, &limits, &p->request);
+	p->sent = false;
+	upstream_wait(x, p, "upstream answer", config->timeouts.upstream_response_ms, &UPSTREAM_RESPONSE_LATE);
+	task_wake(&x->task);
+	return true;
+}
+
+/* What the socket or the parser said, in the words of a gateway. */
+static const struct reason *reason_of(const struct proxy *p, const struct reason *from)
+{
+	if (from == &TCP_CONNECT_LATE)
+		return &UPSTREAM_CONNECT_LATE;
+	if (from == &TCP_REFUSED || from == &TCP_UNREACHABLE)
+		return &UPSTREAM_REFUSED;
+	if (from == &TCP_DESCRIPTORS_SPENT)
+		return &UPSTREAM_BUSY;
+	if (from == &UPSTREAM_RESPONSE_LATE || from == &UPSTREAM_BODY_LATE)
+		return from;
+	if (from == &TCP_RESET || from == &TCP_FAILED || from == &TCP_SEND_LATE)
+		return &UPSTREAM_RESET;
+	if (from == &HTTP_HEAD_CUT || !http1_reader_begun(&p->reader))
+		return &UPSTREAM_CLOSED;
+	return &UPSTREAM_ANSWER_BAD;
+}
+
+static void drop(struct proxy *p, const struct reason *reason)
+{
+	if (p->upstream)
+		pool_drop(p->upstream, reason);
+	p->upstream = NULL;
+}
+
+static void failed(struct exchange *x, struct proxy *p, const struct reason *from)
+{
+	const struct reason *reason = reason_of(p, from);
+	bool was_old = p->upstream && p->upstream->reused && !p->upstream->tcp.connecting;
+
+	metric_add(&x->worker->metrics.upstream_failed, 1);
+	drop(p, reason);
+	/* RFC 9110 §9.2.2: "a client can also automatically retry [an idempotent] request if the communication failure
+	 * occurs before the client is able to read the server's response." */
+	if (!x->answered && !p->retried && x->request.body == HTTP_BODY_NONE && http_method_idempotent(x->request.method) &&
+	    !http1_reader_begun(&p->reader) && (was_old || reason == &UPSTREAM_REFUSED)) {
+		p->retried = true;
+		if ((was_old || x->route->upstream->server_count > 1) && attempt(x, p, was_old))
+			return;
+	}
+	exchange_refuse(x, reason);
+}
+
+/* ---- the answer --------------------------------------------------------------------------------------------------------------- */
+
+static void answer_pass_on(struct exchange *x, struct proxy *p)
+{
+	struct http_head *answer = &x->answer;
+
+	p->server_keeps = answer->keep_alive; /* the carrier writes its own client's wish there */
+	if (answer->status == 101) {
+		/* The agreement is between client and server: both read what the fields say, we carry bytes. */
+		p->tunnel = true;
+		x->upgrades = true;
+	}
+	http_remove_hop_by_hop(answer);
+	if (answer->body == HTTP_BODY_UNTIL_END)
+		answer->body = HTTP_BODY_CHUNKED; /* so that its end can be told from a cut; the carrier knows who reads no chunks */
+	exchange_answer(x);
+}
+
+/* True: go on with the body. */
+static bool read_answer_head(struct exchange *x, struct proxy *p)
+{
+	for (unsigned i = 0; i < PIECES_AT_ONCE; i++) {
+		switch (http1_read_head(&p->reader, &p->upstream->in)) {
+		case HTTP1_MORE:
+			return false;
+		case HTTP1_HEAD:
+			if (!http_status_interim(x->answer.status)) {
+				answer_pass_on(x, p);
+				return true;
+			}
+			/* 100 was answered by us, and other interim answers tell a client nothing he must know. */
+			http1_reader_begin_answer(&p->reader, &x->answer, &x->arena, &p->reader.limits, &p->request);
+			break;
+		case HTTP1_END:
+			failed(x, p, &HTTP_HEAD_CUT);
+			return false;
+		default:
+			failed(x, p, p->reader.reason);
+			return false;
+		}
+	}
+	failed(x, p, &UPSTREAM_ANSWER_BAD); /* interim answers without end */
+	return false;
+}
+
+static void read_answer_body(struct exchange *x, struct proxy *p)
+{
+	switch (http1_read_body(&p->reader, &p->upstream->in, x->out)) {
+	case HTTP1_DONE:
+		p->answer_read = true;
+		break;
+	case HTTP1_MORE:
+		if (!p->waits_for_body) {
+			p->waits_for_body = true;
+			upstream_wait(x, p, "upstream body", x->worker->config->timeouts.upstream_body_ms, &UPSTREAM_BODY_LATE);
+		}
+		break;
+	case HTTP1_BROKEN:
+		if (!x->refusal) {
+			x->refusal = p->reader.reason == &UPSTREAM_BODY_LATE ? &UPSTREAM_BODY_LATE : &UPSTREAM_CUT;
+			metrics_refused(&x->worker->metrics, x->refusal);
+		}
+		drop(p, x->refusal);
+		break;
+	default:
+		break;
+	}
+}
+
+static void write_request_body(struct exchange *x, struct proxy *p)
+{
+	switch (http1_write_body(&p->writer, x->in, &p->upstream->out)) {
+	case HTTP1_DONE:
+		p->sent = true;
+		/* The time for an answer begins when the request is whole. */
+		if (x->request.body != HTTP_BODY_NONE && !x->answered)
+			upstream_wait(x, p, "upstream answer", x->worker->config->timeouts.upstream_response_ms, &UPSTREAM_RESPONSE_LATE);
+		break;
+	case HTTP1_BROKEN:
+		/* The client's body broke: its carrier answers for that; the server must not take the part for the whole. */
+		drop(p, p->writer.reason);
+		break;
+	default:
+		break;
+	}
+}
+
+/* ---- tunnel: after 101 bytes go both ways, and an end is passed on ----------------------------------------------------------- */
+
+static const struct tcp_wait *tunnel_wait(const struct exchange *x, struct tcp_wait *wait)
+{
+	*wait = (struct tcp_wait){
+		.name = "tunnel bytes",
+		.ms = x->worker->config->timeouts.websocket_idle_ms,
+		.late = &WEBSOCKET_IDLE,
+	};
+	return wait;
+}
+
+static void one_way(struct pipe *to, struct pipe *from)
+{
+	if (from->bytes > 0 && !to->ended)
+		pipe_move(to, from, pipe_free(to));
+	if (pipe_at_end(from)) {
+		if (from->reason)
+			pipe_break(to, from->reason);
+		else
+			pipe_end(to);
+	}
+	if (to->refusal)
+		pipe_refuse(from, to->refusal);
+}
+
+static void tunnel_over(struct exchange *x, struct proxy *p, const struct reason *reason)
+{
+	if (!x->out->ended) {
+		if (reason == &RING_DONE)
+			pipe_end(x->out);
+		else
+			pipe_break(x->out, reason);
+	}
+	drop(p, reason);
+	x->refusal = reason == &RING_DONE ? NULL : reason;
+	exchange_done(x);
+}
+
+static void tunnel_step(struct exchange *x, struct proxy *p)
+{
+	struct upstream *u = p->upstream;
+
+	if (x->done)
+		return;
+	if (!u) {
+		tunnel_over(x, p, &UPSTREAM_CUT);
+		return;
+	}
+	one_way(&u->out, x->in);
+	one_way(x->out, &u->in);
+	/* A direction that is idle is no fault while the other moves: a wait that ran out breaks a pipe only when both are silent. */
+	if (x->out->ended || u->out.ended || x->out->refusal || u->out.refusal) {
+		bool both = x->out->ended && u->out.ended;
+
+		if (x->in->reason || u->in.reason || x->out->refusal || u->out.refusal)
+			tunnel_over(x, p, x->in->reason ? x->in->reason : u->in.reason ? u->in.reason : x->out->refusal ? x->out->refusal : &UPSTREAM_RESET);
+		else if (both && u->tcp.fin_sent)
+			tunnel_over(x, p, &RING_DONE);
+		else if (x->out->ended && u->out.bytes == 0)
+			tunnel_over(x, p, &RING_DONE); /* the server has ended: the client is told, and nobody is left to write to */
+	}
+}
+
+static void tunnel_begin(struct exchange *x, struct proxy *p)
+{
+	struct tcp_wait wait;
+
+	tcp_receive_within(&p->upstream->tcp, tunnel_wait(x, &wait));
+	exchange_wait(x, &wait);
+}
+
+/* ---- the target ------------------------------------------------------------------------------------------------------------------ */
+
+static void proxy_begin(struct exchange *x)
+{
+	struct proxy *p = arena_take(&x->arena, sizeof *p);
+
+	*p = (struct proxy){ 0 };
+	x->state = p;
+	if (!attempt(x, p, false))
+		exchange_refuse(x, &UPSTREAM_BUSY);
+}
+
+static void proxy_step(struct exchange *x)
+{
+	struct proxy *p = x->state;
+
+	if (p->tunnel) {
+		if (x->upgraded) {
+			if (!p->waits_for_body && p->upstream) {
+				p->waits_for_body = true;
+				tunnel_begin(x, p);
+			}
+			tunnel_step(x, p);
+		}
+		return;
+	}
+	if (!p->upstream) {
+		/* It ended by itself, or was dropped with the client's body. */
+		if (!x->answered && !x->in->reason)
+			exchange_refuse(x, &UPSTREAM_CLOSED);
+		else if (x->answered && !p->answer_read && !x->out->ended)
+			exchange_refuse(x, &UPSTREAM_CUT);
+		return;
+	}
+	if (!p->sent)
+		write_request_body(x, p);
+	if (p->upstream && !x->answered && !read_answer_head(x, p))
+		return;
+	if (p->upstream && !p->answer_read && !p->tunnel)
+		read_answer_body(x, p);
+	if (p->upstream && p->answer_read) {
+		/* An answer that came before the request was whole leaves a connection that nobody can use again. */
+		if (p->sent && p->server_keeps)
+			pool_put(p->upstream);
+		else
+			drop(p, &RING_DONE);
+		p->upstream = NULL;
+	}
+}
+
+static void proxy_ended(struct exchange *x)
+{
+	struct proxy *p = x->state;
+
+	if (p)
+		drop(p, x->scope.reason);
+}
+
+static const char *proxy_where(const struct exchange *x)
+{
+	const struct proxy *p = x->state;
+
+	if (!p || !p->upstream)
+		return "proxy";
+	if (p->tunnel)
+		return "proxy: tunnel";
+	if (p->upstream->tcp.connecting)
+		return "proxy: connecting";
+	if (!x->answered)
+		return p->sent ? "proxy: waiting for answer" : "proxy: sending request";
+	return "proxy: passing answer on";
+}
+
+const struct serve SERVE_PROXY = {
+	.name = "proxy",
+	.aborts_with_client = true,
+	.begin = proxy_begin,
+	.step = proxy_step,
+	.ended = proxy_ended,
+	.where = proxy_where,
+};

@@ -1,0 +1,17 @@
+/* gateway/serve/serve.h — the targets a route can lead to. Each file beside this one is one of them.
+ *
+ * Owner: const tables.   Thread: any.   Units: none.   Errors: none.   Limits: none. */
+#ifndef GATEWAY_SERVE_SERVE_H
+#define GATEWAY_SERVE_SERVE_H
+
+#include "gateway/exchange.h"
+
+extern const struct serve SERVE_PROXY;
+extern const struct serve SERVE_COUNT;
+extern const struct serve SERVE_ECHO;
+extern const struct serve SERVE_ADMIN;
+
+/* Never NULL; a target of a later version gets one that refuses with TARGET_NOT_BUILT. */
+const struct serve *serve_of(enum config_target);
+
+#endif

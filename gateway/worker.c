@@ -1,0 +1,182 @@
+/* One core's share of the program: what it opens, and how it ends. See gateway/gateway.h. */
+#include "gateway/conn.h"
+#include "gateway/gateway.h"
+#include "gateway/upstream/pool.h"
+#include "gateway/verdict.h"
+#include "tls/context.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#define ADMIN_OPEN_MAX 64u
+
+static void another_drained(struct core *, struct message *);
+
+/* ---- opening ------------------------------------------------------------------------------------------------------------ */
+
+static void client_accepted(struct listener *listener, int fd)
+{
+	struct worker *worker = listener->owner;
+
+	conn_accept(worker, listener, fd, worker->tls[listener - worker->listeners], false);
+}
+
+static void admin_accepted(struct listener *listener, int fd)
+{
+	conn_accept(listener->owner, listener, fd, NULL, true);
+}
+
+static struct tls_context *context_open(const struct config_listener *listener)
+{
+	const struct config_tls *tls = &listener->tls;
+	struct tls_certificate_files files[CONFIG_CERTIFICATES_MAX];
+	const char *alpn[TLS_PROTOCOLS_MAX + 1] = { NULL };
+	struct tls_fault fault = { 0 };
+	struct tls_context *context;
+
+	for (unsigned i = 0; i < tls->certificate_count; i++)
+		files[i] = (struct tls_certificate_files){ tls->certificates[i].certificate, tls->certificates[i].key };
+	for (unsigned i = 0; i < tls->alpn_count && i < TLS_PROTOCOLS_MAX; i++)
+		alpn[i] = tls->alpn[i];
+	context = tls_context_new(files, tls->certificate_count, alpn, &fault);
+	if (!context)
+		log_say(CONFIG_LOG_ERROR, CONFIG_LOG_ERROR, "listener %s: %s", listener->address.text, fault.sentence);
+	return context;
+}
+
+bool worker_open(struct worker *worker, const struct worker_sockets *sockets)
+{
+	const struct config *config = worker->config;
+	const unsigned clients_max = (unsigned)config->limits.connections_max;
+
+	link_init(&worker->conns);
+	link_init(&worker->admins);
+	worker->drained.deliver = another_drained;
+	metrics_init(&worker->metrics, config->route_count);
+	log_init(&worker->log, &worker->core, sockets->log, config->log.level);
+	worker->pools = calloc(config->upstream_count + 1, sizeof *worker->pools);
+	worker->tls = calloc(config->listener_count + 1, sizeof *worker->tls);
+	worker->listeners = calloc(config->listener_count + 1, sizeof *worker->listeners);
+	check(worker->pools && worker->tls && worker->listeners);
+	for (unsigned i = 0; i < config->upstream_count; i++)
+		pool_init(&worker->pools[i], worker, &config->upstreams[i]);
+	for (unsigned i = 0; i < config->listener_count; i++) {
+		if (config->listeners[i].tls.certificate_count > 0) {
+			worker->tls[i] = context_open(&config->listeners[i]);
+			if (!worker->tls[i])
+				return false;
+		}
+	}
+	for (unsigned i = 0; i < config->listener_count; i++)
+		listener_open(&worker->listeners[worker->listener_count++], &worker->core, sockets->listeners[i],
+		              config->listeners[i].address.text, clients_max, client_accepted, worker);
+	if (sockets->admin >= 0)
+		listener_open(&worker->listeners[worker->listener_count++], &worker->core, sockets->admin, config->admin,
+		              ADMIN_OPEN_MAX, admin_accepted, worker);
+	return true;
+}
+
+/* ---- draining ------------------------------------------------------------------------------------------------------------ */
+
+static void tell_drained(struct worker *worker)
+{
+	if (worker->told_drained || worker->core.index == 0)
+		return;
+	worker->told_drained = true;
+	atomic_store(&worker->gone, true);
+	core_post(&worker->core, 0, &worker->drained);
+}
+
+/* Core 0 goes last: until then a second signal is heard, and the admin socket tells what is still alive. */
+static void drained(struct worker *worker)
+{
+	struct gateway *gateway = worker->gateway;
+
+	if (worker->core.index > 0) {
+		tell_drained(worker);
+		scope_close(&worker->core.root, &RING_DONE);
+	} else if (worker->drained_count + 1 == gateway->cores.count) {
+		scope_close(&worker->core.root, &RING_DONE);
+	}
+}
+
+static void another_drained(struct core *core, struct message *message)
+{
+	struct worker *worker = core->gateway;
+
+	(void)message;
+	worker->drained_count++;
+	worker_conn_ended(worker);
+}
+
+void worker_conn_ended(struct worker *worker)
+{
+	if (worker->draining && link_alone(&worker->conns) && scope_live(&worker->core.root))
+		drained(worker);
+}
+
+void worker_drain(struct worker *worker, bool at_once)
+{
+	if (at_once) {
+		worker->draining = true;
+		tell_drained(worker);
+		scope_close(&worker->core.root, &RING_DRAINED);
+		return;
+	}
+	if (worker->draining)
+		return;
+	worker->draining = true;
+	scope_deadline(&worker->core.root, worker->config->timeouts.drain_ms, &RING_DRAINED);
+	for (unsigned i = 0; i < worker->config->listener_count; i++)
+		listener_stop(&worker->listeners[i], &GATEWAY_DRAINING);
+	for (unsigned i = 0; i < worker->config->upstream_count; i++)
+		pool_close_idle(&worker->pools[i], &GATEWAY_DRAINING);
+	for (struct link *link = worker->conns.next; link != &worker->conns; link = link->next)
+		conn_drain(link);
+	worker_conn_ended(worker);
+}
+
+struct drain_message {
+	struct message message;
+	bool at_once;
+};
+
+static void drain_deliver(struct core *to, struct message *message)
+{
+	struct drain_message *drain = owner_of(message, struct drain_message, message);
+
+	worker_drain(to->gateway, drain->at_once);
+	free(drain);
+}
+
+void gateway_drain(struct worker *from, bool at_once)
+{
+	atomic_store(&from->gateway->draining, true);
+	for (unsigned i = 0; i < from->gateway->cores.count; i++) {
+		struct drain_message *drain = malloc(sizeof *drain);
+
+		check(drain);
+		*drain = (struct drain_message){ .message = { .deliver = drain_deliver }, .at_once = at_once };
+		core_post(&from->core, i, &drain->message);
+	}
+}
+
+/* ---- the end --------------------------------------------------------------------------------------------------------------- */
+
+void worker_close(struct worker *worker)
+{
+	for (unsigned i = 0; worker->tls && i < worker->config->listener_count; i++)
+		tls_context_put(worker->tls[i]);
+	free(worker->tls);
+	worker->tls = NULL;
+	tls_thread_fini();
+}
+
+void worker_fini(struct worker *worker)
+{
+	for (unsigned i = 0; worker->pools && i < worker->config->upstream_count; i++)
+		pool_fini(&worker->pools[i]);
+	free(worker->pools);
+	free(worker->listeners);
+	metrics_fini(&worker->metrics);
+}

@@ -1,0 +1,306 @@
+/* See tls/handshake.h. */
+#include "tls/handshake.h"
+#include "tls/reason.h"
+#include "tls/secret.h"
+
+#include "mbedtls/ssl.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+struct tls_handshake {
+	mbedtls_ssl_context ssl;
+	const struct tls_context *context;
+	struct pipe *wire_in;
+	struct pipe *wire_out;
+	uint64_t received_bytes;
+	uint64_t sent_records;           /* encrypted ones, of TLS 1.3 */
+	uint64_t sent_records_before;    /* of these, under the handshake's keys */
+	char *name;
+	uint8_t header[TLS_HEADER_BYTES]; /* of the record that is being received */
+	uint8_t header_bytes;
+	uint32_t record_left;
+	int clear_alert;                 /* that the client sent unencrypted; -1: none */
+	bool done;
+	bool too_long;
+	bool sent_alert;
+	bool sent_encrypted;             /* or is about to: a ChangeCipherSpec went out */
+
+	/* What the export callback gave us. */
+	bool secrets, master;
+	uint8_t client_secret[TLS_SECRET_BYTES_MAX];
+	uint8_t server_secret[TLS_SECRET_BYTES_MAX];
+	uint8_t master_secret[48];
+	uint8_t client_random[32];
+	uint8_t server_random[32];
+};
+
+/* OpenSSL's client of TLS 1.3 sends its alert unencrypted as long as it has not accepted our certificate, though the
+ * server's keys are in use already; mbedTLS then finds a record that does not prove itself. So we look ourselves. Anyone
+ * on the way could have written such a record, but could not do more with it than end a handshake, which he can anyway. */
+static void watch_for_alert(struct tls_handshake *h, const uint8_t *bytes, size_t n)
+{
+	while (n > 0) {
+		size_t piece = 1;
+
+		if (h->record_left == 0) {
+			h->header[h->header_bytes++] = *bytes;
+			if (h->header_bytes == TLS_HEADER_BYTES) {
+				h->header_bytes = 0;
+				h->record_left = (uint32_t)h->header[3] << 8 | h->header[4];
+			}
+		} else {
+			bool alert = h->header[0] == TLS_ALERT && h->header[3] == 0 && h->header[4] == 2;
+
+			if (!alert)
+				piece = n < h->record_left ? n : h->record_left;
+			else if (h->record_left == 1)
+				h->clear_alert = *bytes;
+			h->record_left -= (uint32_t)piece;
+		}
+		bytes += piece;
+		n -= piece;
+	}
+}
+
+/* ---- mbedTLS's three callbacks ---- */
+
+static int handshake_receive(void *argument, unsigned char *to, size_t n)
+{
+	struct tls_handshake *h = argument;
+	size_t got = 0;
+
+	if (n > HANDSHAKE_BYTES_MAX - h->received_bytes) {
+		h->too_long = true;
+		return MBEDTLS_ERR_SSL_INTERNAL_ERROR;
+	}
+	while (got < n) {
+		size_t piece;
+		uint8_t *from = pipe_peek(h->wire_in, &piece);
+
+		if (!from)
+			break;
+		if (piece > n - got)
+			piece = n - got;
+		memcpy(to + got, from, piece);
+		watch_for_alert(h, from, piece);
+		pipe_consume(h->wire_in, piece);
+		got += piece;
+	}
+	h->received_bytes += got;
+	if (got > 0)
+		return (int)got;
+	return pipe_at_end(h->wire_in) ? 0 : MBEDTLS_ERR_SSL_WANT_READ;
+}
+
+static int handshake_send(void *argument, const unsigned char *from, size_t n)
+{
+	struct tls_handshake *h = argument;
+
+	/* mbedTLS gives whole records, one or several. */
+	for (size_t at = 0; at + TLS_HEADER_BYTES <= n;) {
+		if (from[at] == TLS_APPLICATION_DATA)
+			h->sent_records++;
+		if (from[at] == TLS_ALERT)
+			h->sent_alert = true;
+		if (from[at] == TLS_APPLICATION_DATA || from[at] == TLS_CHANGE_CIPHER_SPEC)
+			h->sent_encrypted = true;
+		at += TLS_HEADER_BYTES + ((size_t)from[at + 3] << 8 | from[at + 4]);
+	}
+	if (!h->wire_out->ended)
+		pipe_write(h->wire_out, from, n);
+	return (int)n;
+}
+
+static void handshake_export(void *argument, mbedtls_ssl_key_export_type type, const unsigned char *secret, size_t n,
+	const unsigned char client_random[32], const unsigned char server_random[32], mbedtls_tls_prf_types prf)
+{
+	struct tls_handshake *h = argument;
+
+	(void)prf; /* the suite tells */
+	switch (type) {
+	case MBEDTLS_SSL_KEY_EXPORT_TLS1_3_CLIENT_APPLICATION_TRAFFIC_SECRET:
+		check(n <= sizeof h->client_secret);
+		memcpy(h->client_secret, secret, n);
+		break;
+	case MBEDTLS_SSL_KEY_EXPORT_TLS1_3_SERVER_APPLICATION_TRAFFIC_SECRET:
+		check(n <= sizeof h->server_secret);
+		memcpy(h->server_secret, secret, n);
+		h->secrets = true;
+		break;
+	case MBEDTLS_SSL_KEY_EXPORT_TLS12_MASTER_SECRET:
+		check(n == sizeof h->master_secret);
+		memcpy(h->master_secret, secret, n);
+		memcpy(h->client_random, client_random, 32);
+		memcpy(h->server_random, server_random, 32);
+		h->master = true;
+		break;
+	default:
+		break;
+	}
+}
+
+/* ---- a life ---- */
+
+struct tls_handshake *tls_handshake_new(const struct tls_context *context, struct pipe *wire_in, struct pipe *wire_out)
+{
+	struct tls_handshake *h = calloc(1, sizeof *h);
+
+	if (!h)
+		return NULL;
+	h->context = context;
+	h->wire_in = wire_in;
+	h->wire_out = wire_out;
+	h->clear_alert = -1;
+	mbedtls_ssl_init(&h->ssl);
+	if (mbedtls_ssl_setup(&h->ssl, tls_context_config(context)) != 0) {
+		tls_handshake_free(h);
+		return NULL;
+	}
+	mbedtls_ssl_set_bio(&h->ssl, h, handshake_send, handshake_receive, NULL);
+	mbedtls_ssl_set_export_keys_cb(&h->ssl, handshake_export, h);
+	mbedtls_ssl_set_user_data_p(&h->ssl, &h->name);
+	return h;
+}
+
+void tls_handshake_free(struct tls_handshake *h)
+{
+	if (!h)
+		return;
+	mbedtls_ssl_free(&h->ssl);
+	free(h->name);
+	tls_zeroise(h, sizeof *h);
+	free(h);
+}
+
+/* ---- why it failed ---- */
+
+static const struct {
+	int error;
+	const struct reason *reason;
+} FAILURES[] = {
+	{ MBEDTLS_ERR_SSL_HANDSHAKE_FAILURE, &TLS_NOTHING_SHARED },
+	{ MBEDTLS_ERR_SSL_PRIVATE_KEY_REQUIRED, &TLS_NOTHING_SHARED },
+	{ MBEDTLS_ERR_SSL_BAD_PROTOCOL_VERSION, &TLS_VERSION_UNSUPPORTED },
+	{ MBEDTLS_ERR_SSL_NO_APPLICATION_PROTOCOL, &TLS_PROTOCOL_UNSUPPORTED },
+	{ MBEDTLS_ERR_SSL_BAD_CERTIFICATE, &TLS_CERTIFICATE_BAD },
+	{ MBEDTLS_ERR_SSL_NO_CLIENT_CERTIFICATE, &TLS_CERTIFICATE_BAD },
+	{ MBEDTLS_ERR_SSL_DECODE_ERROR, &TLS_HANDSHAKE_MALFORMED },
+	{ MBEDTLS_ERR_SSL_INVALID_RECORD, &TLS_HANDSHAKE_MALFORMED },
+	{ MBEDTLS_ERR_SSL_UNEXPECTED_MESSAGE, &TLS_HANDSHAKE_ORDER },
+	{ MBEDTLS_ERR_SSL_UNEXPECTED_RECORD, &TLS_HANDSHAKE_ORDER },
+	{ MBEDTLS_ERR_SSL_ILLEGAL_PARAMETER, &TLS_HANDSHAKE_PARAMETER },
+	{ MBEDTLS_ERR_SSL_UNSUPPORTED_EXTENSION, &TLS_HANDSHAKE_PARAMETER },
+	{ MBEDTLS_ERR_SSL_BAD_INPUT_DATA, &TLS_HANDSHAKE_PARAMETER },
+	{ MBEDTLS_ERR_SSL_INVALID_MAC, &TLS_HANDSHAKE_FORGED },
+	{ MBEDTLS_ERR_SSL_ALLOC_FAILED, &TLS_HANDSHAKE_MEMORY },
+	{ MBEDTLS_ERR_SSL_CONN_EOF, &TLS_HANDSHAKE_CUT },
+	{ MBEDTLS_ERR_SSL_PEER_CLOSE_NOTIFY, &TLS_HANDSHAKE_CUT },
+};
+
+static const struct reason *handshake_failure(const struct tls_handshake *h, int error)
+{
+	/* An end that the socket gives a reason for (a reset, a deadline) is told as that. */
+	if (error == MBEDTLS_ERR_SSL_CONN_EOF && h->wire_in->reason)
+		return h->wire_in->reason;
+	if (h->too_long)
+		return &TLS_HANDSHAKE_LONG;
+	/* The only look into mbedTLS's own fields: which alert it was is told nowhere else, and "the client does not know who
+	 * issued our certificate" is the one thing that the log of a gateway is read for. */
+	if (error == MBEDTLS_ERR_SSL_FATAL_ALERT_MESSAGE)
+		return tls_alert_reason(h->ssl.MBEDTLS_PRIVATE(in_msg)[1]);
+	if (error == MBEDTLS_ERR_SSL_INVALID_MAC && h->clear_alert >= 0)
+		return tls_alert_reason((uint8_t)h->clear_alert);
+	for (size_t i = 0; i < array_count(FAILURES); i++)
+		if (FAILURES[i].error == error)
+			return FAILURES[i].reason;
+	return &TLS_HANDSHAKE_FAILED;
+}
+
+/* For the failures that mbedTLS tells nobody (no group in common in TLS 1.2 is one), as long as nothing of us is encrypted. */
+static void handshake_tell(struct tls_handshake *h, const struct reason *reason)
+{
+	uint8_t record[] = { TLS_ALERT, 3, 3, 0, 2, TLS_ALERT_FATAL, 0 };
+
+	if (!h->sent_alert && !h->sent_encrypted && !h->wire_out->ended && tls_alert_for(reason, &record[6]))
+		pipe_write(h->wire_out, record, sizeof record);
+}
+
+enum tls_handshake_state tls_handshake_step(struct tls_handshake *h, const struct reason **reason)
+{
+	bool had_secrets = h->secrets;
+	int error = mbedtls_ssl_handshake(&h->ssl);
+
+	/* Our Finished goes out in the call that makes the application's secrets, and under the handshake's keys. That call
+	 * cannot be the last one, since the client's Finished answers ours; so what is sent from the next call on are
+	 * tickets, and count for the sequence number of our first record. */
+	if (!had_secrets && h->secrets)
+		h->sent_records_before = h->sent_records;
+	if (error == MBEDTLS_ERR_SSL_WANT_READ)
+		return TLS_HANDSHAKE_WAITS;
+	if (error != 0) {
+		*reason = handshake_failure(h, error);
+		handshake_tell(h, *reason);
+		return TLS_HANDSHAKE_REFUSED;
+	}
+	/* RFC 8446 §5.1: "Handshake messages MUST NOT span key changes." Something behind the client's Finished in the same
+	 * record would be lost with mbedTLS's context, and it is forbidden. mbedTLS refuses it too; we do not rely on that. */
+	if (mbedtls_ssl_check_pending(&h->ssl) != 0) {
+		*reason = &TLS_HANDSHAKE_ORDER;
+		mbedtls_ssl_send_alert_message(&h->ssl, MBEDTLS_SSL_ALERT_LEVEL_FATAL, MBEDTLS_SSL_ALERT_MSG_UNEXPECTED_MESSAGE);
+		return TLS_HANDSHAKE_REFUSED;
+	}
+	h->done = true;
+	return TLS_HANDSHAKE_DONE;
+}
+
+/* ---- what comes out ---- */
+
+static void handshake_keys_12(struct tls_handshake *h, const struct tls_suite *suite, struct tls_half *in,
+	struct tls_half *out)
+{
+	const struct aead_ciphers *ciphers = tls_context_ciphers(h->context);
+	unsigned key_bytes = aead_key_bytes(suite->aead), iv_bytes = tls_iv_bytes(suite);
+	uint8_t block[2 * AEAD_KEY_BYTES_MAX + 2 * AEAD_NONCE_BYTES];
+
+	/* RFC 5246 §6.3: client_write_key, server_write_key, client_write_IV, server_write_IV; AEADs have no MAC keys. */
+	tls_expand_key_block(suite->hash, h->master_secret, h->client_random, h->server_random, block,
+		2 * key_bytes + 2 * iv_bytes);
+	tls_half_init_key(in, ciphers, suite, block, block + 2 * key_bytes, false);
+	tls_half_init_key(out, ciphers, suite, block + key_bytes, block + 2 * key_bytes + iv_bytes, true);
+	/* Each side's Finished was the first record under these keys. */
+	in->sequence = 1;
+	out->sequence = 1;
+	tls_zeroise(block, sizeof block);
+}
+
+const struct tls_suite *tls_handshake_keys(struct tls_handshake *h, struct tls_half *in, struct tls_half *out)
+{
+	const struct tls_suite *suite = tls_suite_find((uint16_t)mbedtls_ssl_get_ciphersuite_id_from_ssl(&h->ssl));
+	const struct aead_ciphers *ciphers = tls_context_ciphers(h->context);
+
+	check(h->done && suite);
+	if (suite->version == TLS_1_2) {
+		check(h->master);
+		handshake_keys_12(h, suite, in, out);
+	} else {
+		check(h->secrets);
+		tls_half_init_secret(in, ciphers, suite, h->client_secret, false);
+		tls_half_init_secret(out, ciphers, suite, h->server_secret, true);
+		out->sequence = h->sent_records - h->sent_records_before;
+	}
+	return suite;
+}
+
+const char *tls_handshake_protocol(const struct tls_handshake *h)
+{
+	return mbedtls_ssl_get_alpn_protocol(&h->ssl);
+}
+
+char *tls_handshake_take_name(struct tls_handshake *h)
+{
+	char *name = h->name;
+
+	h->name = NULL;
+	return name;
+}

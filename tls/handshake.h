@@ -1,0 +1,42 @@
+/* tls/handshake.h — a handshake by mbedTLS between two pipes, and the keys that come out of it.
+ *
+ *   wire_in ─▶ exactly the bytes it asks for ─▶ mbedTLS ─▶ wire_out     it never waits for the wire to be free: a handshake
+ *                                                  │                     is small, and bounded by HANDSHAKE_BYTES_MAX
+ *                                                  └─▶ traffic secrets ─▶ tls/record
+ *
+ * mbedTLS reads a record's header and then the record, never further, so when it has finished what stands in wire_in are
+ * the first records under the new keys. Its whole context is freed then: it holds 40 KB, and we need 200 bytes of it.
+ *
+ * Owner: whoever made it; tls_handshake_free.   Thread: the context's.   Units: bytes.
+ * Errors: a reason of tls/reason.h, or the pipe's own. The alert that tells the peer is in wire_out already.
+ * Limits: HANDSHAKE_BYTES_MAX from the peer. Its time is bounded by whoever reads the socket.
+ * Source: RFC 8446 §4, RFC 5246 §7; mbedTLS's key export callback. */
+#ifndef TLS_HANDSHAKE_H
+#define TLS_HANDSHAKE_H
+
+#include "ring/pipe.h"
+#include "tls/context.h"
+#include "tls/record.h"
+
+/* A client's part is a hello of at most one record or so, keys and a Finished. */
+#define HANDSHAKE_BYTES_MAX (64u * 1024u)
+
+struct tls_handshake;
+
+enum tls_handshake_state { TLS_HANDSHAKE_WAITS, TLS_HANDSHAKE_DONE, TLS_HANDSHAKE_REFUSED };
+
+/* The context must outlive it. */
+struct tls_handshake *tls_handshake_new(const struct tls_context *, struct pipe *wire_in, struct pipe *wire_out);
+void tls_handshake_free(struct tls_handshake *);             /* zeroises; NULL is fine */
+
+/* As far as the bytes in wire_in reach. *reason is set when it is refused. */
+enum tls_handshake_state tls_handshake_step(struct tls_handshake *, const struct reason **reason);
+
+/* When done: the suite, and both halves ready for the next record. */
+const struct tls_suite *tls_handshake_keys(struct tls_handshake *, struct tls_half *in, struct tls_half *out);
+const char *tls_handshake_protocol(const struct tls_handshake *); /* the context's string, or NULL */
+
+/* Also when it was refused: the name that the client asked for, from malloc and the caller's now; NULL: none. */
+char *tls_handshake_take_name(struct tls_handshake *);
+
+#endif

@@ -1,0 +1,82 @@
+/* tls/reason.h — why a TLS stream ended, and what the peer is told about it.
+ *
+ * Three kinds: what we refuse (below; each has an alert that tells the peer), what the peer told us (tls_alert_reason),
+ * and what a handshake failed of, which mbedTLS found out and tls/handshake translates.
+ *
+ * Owner: static storage, const.   Thread: any.   Units: none.   Errors: none.   Limits: none.
+ * Source: RFC 8446 §6, RFC 5246 §7.2. */
+#ifndef TLS_REASON_H
+#define TLS_REASON_H
+
+#include "ring/base.h"
+#include "ring/reason.h"
+
+/* Before a handshake: tls/hello. */
+extern const struct reason TLS_PLAIN_HTTP;            /* an HTTP request on the TLS port */
+extern const struct reason TLS_SSL2;                  /* a hello of SSL 2.0 */
+extern const struct reason TLS_NOT_TLS;               /* anything else that begins no handshake */
+extern const struct reason TLS_HELLO_MISSING;         /* the peer left without a byte: a port scan, a health check */
+extern const struct reason TLS_HELLO_CUT;             /* the peer left in the middle of its hello */
+
+/* In a handshake: tls/handshake. */
+extern const struct reason TLS_HANDSHAKE_CUT;         /* the peer left in the middle of the handshake */
+extern const struct reason TLS_HANDSHAKE_LONG;        /* more bytes than a handshake has */
+extern const struct reason TLS_VERSION_UNSUPPORTED;   /* older than TLS 1.2 */
+extern const struct reason TLS_NOTHING_SHARED;        /* no cipher suite, group or signature in common */
+extern const struct reason TLS_PROTOCOL_UNSUPPORTED;  /* ALPN: nothing in common */
+extern const struct reason TLS_CERTIFICATE_BAD;       /* the client's certificate */
+extern const struct reason TLS_HANDSHAKE_MALFORMED;   /* a message that cannot be read */
+extern const struct reason TLS_HANDSHAKE_ORDER;       /* a message that has no place there */
+extern const struct reason TLS_HANDSHAKE_PARAMETER;   /* a message with a forbidden or missing value */
+extern const struct reason TLS_HANDSHAKE_FORGED;      /* a Finished or a record that does not prove itself */
+extern const struct reason TLS_HANDSHAKE_MEMORY;      /* no memory for it */
+extern const struct reason TLS_HANDSHAKE_FAILED;      /* any other error of mbedTLS */
+
+/* Records: tls/record. */
+extern const struct reason TLS_RECORD_TYPE;           /* no such type of record */
+extern const struct reason TLS_RECORD_PLAIN;          /* not encrypted, after the keys were agreed */
+extern const struct reason TLS_RECORD_CCS;            /* ChangeCipherSpec after the handshake */
+extern const struct reason TLS_RECORD_VERSION;        /* its version is not 0x0303 */
+extern const struct reason TLS_RECORD_LONG;           /* longer than a record may be */
+extern const struct reason TLS_RECORD_SHORT;          /* too short to hold its own tag */
+extern const struct reason TLS_RECORD_FORGED;         /* its tag does not prove it: changed, repeated, left out, wrong key */
+extern const struct reason TLS_RECORD_PADDING;        /* nothing but padding inside */
+
+/* The stream: tls/engine. */
+extern const struct reason TLS_TRUNCATED;             /* the wire ended without close_notify */
+extern const struct reason TLS_MESSAGE_UNEXPECTED;    /* a handshake message that has no place after the handshake */
+extern const struct reason TLS_MESSAGE_MALFORMED;     /* a KeyUpdate that cannot be read */
+extern const struct reason TLS_KEY_UPDATE_VALUE;      /* a KeyUpdate that asks for something unknown */
+extern const struct reason TLS_RENEGOTIATION;         /* TLS 1.2: the client wants to begin again */
+extern const struct reason TLS_ALERT_MALFORMED;       /* an alert that is not two bytes */
+extern const struct reason TLS_EMPTY_FLOOD;           /* record after record without a byte for us */
+extern const struct reason TLS_KEY_UPDATE_FLOOD;      /* key update after key update */
+extern const struct reason TLS_KEY_SPENT;             /* TLS 1.2: the key has sealed as much as it may */
+
+enum tls_alert_level { TLS_ALERT_WARNING = 1, TLS_ALERT_FATAL = 2 };
+
+enum tls_alert {
+	TLS_ALERT_CLOSE_NOTIFY = 0,
+	TLS_ALERT_UNEXPECTED_MESSAGE = 10,
+	TLS_ALERT_BAD_RECORD_MAC = 20,
+	TLS_ALERT_RECORD_OVERFLOW = 22,
+	TLS_ALERT_HANDSHAKE_FAILURE = 40,
+	TLS_ALERT_BAD_CERTIFICATE = 42,
+	TLS_ALERT_ILLEGAL_PARAMETER = 47,
+	TLS_ALERT_DECODE_ERROR = 50,
+	TLS_ALERT_DECRYPT_ERROR = 51,
+	TLS_ALERT_PROTOCOL_VERSION = 70,
+	TLS_ALERT_INTERNAL_ERROR = 80,
+	TLS_ALERT_USER_CANCELED = 90,
+	TLS_ALERT_NO_RENEGOTIATION = 100,
+	TLS_ALERT_NO_APPLICATION_PROTOCOL = 120,
+};
+
+/* What the peer is told when we end for this reason; internal_error for one that is not ours. False: nothing is to be told
+ * (it has gone, or does not speak TLS). */
+bool tls_alert_for(const struct reason *, uint8_t *alert);
+
+/* The reason for an alert that the peer sent. Codes that nobody defined share one. */
+const struct reason *tls_alert_reason(uint8_t alert);
+
+#endif
