@@ -18,6 +18,7 @@
 #include <stdlib.h>
 
 #define CONN_MAGIC 0xc099c099u
+#define GOODBYE_BYTES_MAX (64u << 20)    /* thrown away behind our goodbye, before patience ends */
 #define EXCHANGES_AT_ONCE 32u            /* of a pipelining client, before others have their turn */
 
 enum outcome { NEXT, WAIT, END };
@@ -39,12 +40,14 @@ struct conn {
 	uint8_t at;                      /* index into STEPS */
 	uint8_t waits_for;               /* enum wait */
 	bool admin;
+	bool surplus;                    /* one more than connections_max: it is told so, and no more */
 	bool keep;                       /* another exchange may follow */
 	bool told_goodbye;
 	bool counted_handshake;
 	bool head_read, body_read;       /* of the present exchange */
 	bool head_written;
 	unsigned exchange_count;
+	uint64_t bytes_thrown_away;
 	struct scope scope;
 	struct worker *worker;
 	struct listener *listener;
@@ -130,6 +133,7 @@ static void carrier_ended(struct exchange *x)
 			x->body_bytes_out = c->head_written ? c->writer.body_bytes : 0;
 		}
 		metric_add(&metrics->requests_ended, 1);
+		metric_add(&metrics->websockets_ended, x->upgraded);
 		if (status < METRIC_STATUS_MAX)
 			metric_add(&metrics->by_status[status], 1);
 		if (!c->admin)
@@ -255,7 +259,12 @@ static bool read_head(struct conn *c, enum outcome *outcome)
 		c->body_read = true;
 		pipe_end(x->in);
 	}
-	exchange_begin(x, c->admin ? &SERVE_ADMIN : NULL);
+	if (c->surplus) {
+		c->keep = false;
+		exchange_refuse(x, &CONNECTIONS_MAX);
+	} else {
+		exchange_begin(x, c->admin ? &SERVE_ADMIN : NULL);
+	}
 	c->reader.limits.body_bytes_max = x->route ? x->route->body_bytes_max : c->worker->config->limits.body_bytes_max;
 	if (x->request.expect_continue && !x->answered && !c->body_read && !http1_body_too_large(&c->reader))
 		http1_write_continue(c->out);
@@ -366,11 +375,9 @@ static bool client_gone(const struct conn *c)
 {
 	const struct exchange *x = c->exchange;
 
-	if (!pipe_at_end(c->in) || !c->head_read)
-		return false;
-	if (c->in->reason)
+	if (c->tcp.failure)
 		return true;
-	return !x->answered && x->serve && x->serve->aborts_with_client;
+	return c->head_read && pipe_at_end(c->in) && !x->answered && x->serve && x->serve->aborts_with_client;
 }
 
 /* NEXT: no exchange follows. */
@@ -381,13 +388,15 @@ static enum outcome serve(struct conn *c)
 	for (unsigned i = 0; i < EXCHANGES_AT_ONCE; i++) {
 		struct exchange *x = c->exchange;
 
+		/* Where TLS ended it, its alert is still on the way out. */
 		if (c->out->refusal)
-			return conn_close(c, c->out->refusal);
+			return c->secure && c->secure->tls.failure ? NEXT : conn_close(c, c->out->refusal);
 		if (!x) {
 			if (!c->keep || (draining(c) && c->in->bytes == 0 && c->exchange_count > 0))
 				return NEXT;
 			if (c->in->bytes == 0 && !c->in->ended) {
-				conn_wait(c, c->exchange_count > 0 ? WAIT_REQUEST : draining(c) ? WAIT_FIRST_SOON : WAIT_FIRST);
+				conn_wait(c, c->exchange_count > 0 ? WAIT_REQUEST :
+				             draining(c) || c->surplus ? WAIT_FIRST_SOON : WAIT_FIRST);
 				return WAIT;
 			}
 			exchange_open(c);
@@ -398,7 +407,6 @@ static enum outcome serve(struct conn *c)
 		if (x->upgraded) {
 			if (!x->done)
 				return WAIT;
-			metric_add(&c->worker->metrics.websockets_ended, 1);
 			scope_close(&x->scope, x->refusal ? x->refusal : &RING_DONE);
 			return NEXT;
 		}
@@ -434,7 +442,12 @@ static enum outcome say_goodbye(struct conn *c)
 	}
 	/* What is still on its way is read and thrown away: closing with unread bytes would reset the connection, and the reset may
 	 * overtake the answer. */
+	c->bytes_thrown_away += c->in->bytes;
 	pipe_consume(c->in, c->in->bytes);
+	if (c->bytes_thrown_away > GOODBYE_BYTES_MAX) {
+		tcp_abort(&c->tcp);
+		return conn_close(c, &CLIENT_CLOSE_LATE);
+	}
 	if (c->tcp.failure || c->wire_out.refusal)
 		return conn_close(c, c->tcp.failure ? c->tcp.failure : c->wire_out.refusal);
 	if (!c->tcp.fin_sent)
@@ -508,6 +521,7 @@ static void conn_ended(struct scope *scope)
 	pipe_fini(&c->wire_in);
 	pipe_fini(&c->wire_out);
 	link_remove(&c->in_worker);
+	worker->client_count -= !c->admin;
 	metric_add(&worker->metrics.connections_ended, 1);
 	listener_closed(c->listener);
 	c->magic = 0;
@@ -544,6 +558,8 @@ void conn_accept(struct worker *worker, struct listener *listener, int fd, struc
 	c->worker = worker;
 	c->listener = listener;
 	c->admin = admin;
+	worker->client_count += !admin;
+	c->surplus = !admin && worker->client_count > worker->config->limits.connections_max;
 	scope_open(&c->scope, &worker->core.root, &conn_kind);
 	pipe_init(&c->wire_in, pool, PIPE_BYTES_MAX);
 	pipe_init(&c->wire_out, pool, PIPE_BYTES_MAX);
@@ -569,8 +585,15 @@ void conn_accept(struct worker *worker, struct listener *listener, int fd, struc
 	conn_name_client(c);
 	link_put_last(admin ? &worker->admins : &worker->conns, &c->in_worker);
 	metric_add(&worker->metrics.connections_accepted, 1);
-	conn_wait(c, tls ? WAIT_HANDSHAKE : WAIT_FIRST);
+	conn_wait(c, tls ? WAIT_HANDSHAKE : c->surplus ? WAIT_FIRST_SOON : WAIT_FIRST);
 	task_wake(&c->task);
+	/* A handshake only to say no would cost most when there is least to spare. */
+	if (c->surplus && tls) {
+		c->counted_handshake = true;
+		metric_add(&worker->metrics.handshakes_failed, 1);
+		metrics_refused(&worker->metrics, &CONNECTIONS_MAX);
+		conn_close(c, &CONNECTIONS_MAX);
+	}
 }
 
 void conn_drain(struct link *in_worker)

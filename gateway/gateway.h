@@ -42,6 +42,7 @@ struct worker {
 	struct log log;
 	struct link conns;               /* every client connection of this core: struct conn.in_worker */
 	struct link admins;              /* those of the admin socket: they hold no drain up */
+	unsigned client_count;           /* connections of clients; those above limits.connections_max are told so */
 	unsigned upstream_count;         /* connections to upstreams, at most limits.connections_max */
 	bool draining;                   /* this core has heard of it */
 	bool told_drained;

@@ -143,7 +143,7 @@ static const char *bind_sentence(int error)
 {
 	switch (error) {
 	case EADDRINUSE:
-		return "another process listens there already; stop it, or choose another port";
+		return "the address is in use: another process listens there; stop it, or choose another port";
 	case EACCES:
 		return "permission denied; a port below 1024 needs root or CAP_NET_BIND_SERVICE";
 	case EADDRNOTAVAIL:

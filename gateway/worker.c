@@ -9,6 +9,7 @@
 #include <stdlib.h>
 
 #define ADMIN_OPEN_MAX 64u
+#define SURPLUS_MAX(clients_max) ((clients_max) / 16 + 8) /* that can be told so; more wait in the listener's queue */
 
 static void another_drained(struct core *, struct message *);
 
@@ -69,7 +70,7 @@ bool worker_open(struct worker *worker, const struct worker_sockets *sockets)
 	}
 	for (unsigned i = 0; i < config->listener_count; i++)
 		listener_open(&worker->listeners[worker->listener_count++], &worker->core, sockets->listeners[i],
-		              config->listeners[i].address.text, clients_max, client_accepted, worker);
+		              config->listeners[i].address.text, clients_max + SURPLUS_MAX(clients_max), client_accepted, worker);
 	if (sockets->admin >= 0)
 		listener_open(&worker->listeners[worker->listener_count++], &worker->core, sockets->admin, config->admin,
 		              ADMIN_OPEN_MAX, admin_accepted, worker);

@@ -100,7 +100,7 @@ bool core_open(struct core *core, const struct core_options *options, struct ker
 	for (unsigned id = core->buffer_count; id-- > 0;)
 		core->returned[core->returned_count++] = (uint16_t)id;
 	core_lend(core);
-	scope_open_root(&core->root, core, &root_kind);
+	scope_open_root(&core->root, core, &root_kind, __FILE__ ":" SCOPE_SITE_LINE(__LINE__));
 	return true;
 }
 

@@ -7,7 +7,7 @@
 #include "ring/core.h"
 
 /* scope.c */
-void scope_open_root(struct scope *, struct core *, const struct scope_kind *);
+void scope_open_root(struct scope *, struct core *, const struct scope_kind *, const char *site);
 void scope_check_ended(struct scope *);
 void scope_run_ended(struct scope *);
 

@@ -80,9 +80,12 @@ bool mailbox_flush(struct core *core)
 		while (!link_alone(&mine->waiting[to])) {
 			struct message *message = owner_of(mine->waiting[to].next, struct message, in_waiting);
 
-			if (!queue_put(&other->mailbox.in[core->index], message))
-				break;
+			/* Out of the list first: once in the queue it is the reader's, who may have freed it. */
 			link_remove(&message->in_waiting);
+			if (!queue_put(&other->mailbox.in[core->index], message)) {
+				link_put_first(&mine->waiting[to], &message->in_waiting);
+				break;
+			}
 			mine->announce[to] = true; /* the reader may have gone to sleep since the last time */
 		}
 		left |= !link_alone(&mine->waiting[to]);

@@ -30,12 +30,12 @@ void scope_open_at(struct scope *scope, struct scope *parent, const struct scope
 }
 
 /* The root stands under no scope; the core itself opens it. */
-void scope_open_root(struct scope *scope, struct core *core, const struct scope_kind *kind)
+void scope_open_root(struct scope *scope, struct core *core, const struct scope_kind *kind, const char *site)
 {
 	struct scope nothing = { .magic = SCOPE_MAGIC, .state = SCOPE_LIVE, .core = core };
 
 	link_init(&nothing.children);
-	scope_open_at(scope, &nothing, kind, "ring/core.c");
+	scope_open_at(scope, &nothing, kind, site);
 	link_remove(&scope->in_parent);
 	scope->parent = NULL;
 }

@@ -55,6 +55,23 @@ static bool end_is_reset(const struct tcp *t)
 	return !t->fin_sent && kernel_peer(t->core->kernel, t->fd, &peer) == 0;
 }
 
+/* We do not listen, so the peer cannot be late: his time stands still until we go on. */
+static void tcp_hold(struct tcp *t)
+{
+	if (!t->held)
+		t->held_since_ms = t->core->now_ms;
+	t->held = true;
+}
+
+static void tcp_go_on(struct tcp *t)
+{
+	t->held = false;
+	if (t->wait.from_start)
+		t->wait_began_ms += t->core->now_ms - t->held_since_ms;
+	else
+		t->wait_began_ms = t->core->now_ms;
+}
+
 static void tcp_received(struct op *op, const struct completion *completion)
 {
 	struct tcp *t = owner_of(op, struct tcp, receive);
@@ -75,6 +92,7 @@ static void tcp_received(struct op *op, const struct completion *completion)
 			pipe_end(t->in);
 		}
 	} else if (n == -ENOBUFS) {
+		tcp_hold(t); /* hunger is our fault: what the peer sends meanwhile lies unread in the socket */
 		core_starve(t->core, &t->starve);
 	} else if (n == -ECANCELED) {
 		if (!op->cancelled)
@@ -136,14 +154,13 @@ static void receive_arm(struct tcp *t, bool once)
 	op_start(&t->receive);
 }
 
-/* The wait is over and nothing came. */
+/* The wait is over and nothing came. The socket is as good as before: what is to be said can still be sent. */
 static void receive_late(struct tcp *t)
 {
 	t->silences++;
 	t->wait_began_ms = t->core->now_ms;
 	if (t->silences > t->wait.silences_max) {
 		t->receive_ended = true;
-		tcp_fail(t, t->wait.late);
 		pipe_break(t->in, t->wait.late);
 	} else {
 		task_wake(t->in->reader);
@@ -161,7 +178,7 @@ static void step_receive(struct tcp *t)
 		uint64_t due_ms = wait_due_ms(t);
 
 		if (!room) {
-			t->held = true;
+			tcp_hold(t);
 			op_cancel(&t->receive);
 		} else if (due_ms != UINT64_MAX && t->arm_due_ms > due_ms + t->wait.ms / 8 + SLACK_MS) {
 			op_cancel(&t->receive); /* this arm would fire too late for the present wait */
@@ -169,15 +186,14 @@ static void step_receive(struct tcp *t)
 		return;
 	}
 	if (!room) {
-		t->held = true;
+		tcp_hold(t);
 		return;
 	}
 	if (!link_alone(&t->starve.in_starved))
 		return;
 	once = t->held;
 	if (t->held) {
-		t->wait_began_ms = t->core->now_ms;
-		t->held = false;
+		tcp_go_on(t);
 	} else if (tcp_left_ms(t) == 0) {
 		receive_late(t);
 		if (t->receive_ended)
@@ -392,7 +408,7 @@ void tcp_receive_within(struct tcp *t, const struct tcp_wait *wait)
 {
 	check(wait->ms == 0 || wait->late);
 	t->wait = *wait;
-	t->wait_began_ms = t->core->now_ms;
+	t->wait_began_ms = t->held_since_ms = t->core->now_ms;
 	t->silences = 0;
 	if (op_idle(&t->receive) || t->arm_due_ms > wait_due_ms(t))
 		task_wake(&t->task);

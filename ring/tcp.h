@@ -58,6 +58,7 @@ struct tcp {
 
 	struct tcp_wait wait;
 	uint64_t wait_began_ms;
+	uint64_t held_since_ms;
 	uint64_t received_ms;            /* when the last byte came */
 	uint64_t arm_due_ms;             /* when the present arm's linked timeout fires; 0: it has none */
 	unsigned silences;
@@ -79,7 +80,7 @@ struct tcp {
 	bool send_blocked;               /* the present send is the one that waits */
 	bool send_noted;                 /* `sent` is to be looked at by the step */
 	bool receive_ended;              /* FIN or error */
-	bool held;                       /* `in` was full: not receiving, so the peer's time stands still */
+	bool held;                       /* `in` is full, or there is no buffer: not receiving, so the peer's time stands still */
 	bool fin_sent;
 };
 

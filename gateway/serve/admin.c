@@ -11,11 +11,19 @@
 #include <string.h>
 
 struct admin {
-	struct gather *gather;           /* under way; NULL: none */
-	char *text;                      /* what goes out */
+	struct gather *gather;           /* a listing of scopes; NULL: none */
+	struct timer patience;           /* for its cores */
+	char *text;                      /* any other page that goes out */
 	size_t size;
 	size_t at;
 };
+
+static void page_type(struct exchange *x, const char *type)
+{
+	x->answer.status = 200;
+	http_add_known(&x->answer, HTTP_NAME_CONTENT_TYPE, http_text_of(type));
+	http_add_known(&x->answer, HTTP_NAME_CACHE_CONTROL, HTTP_TEXT("no-store"));
+}
 
 static void text_write(struct exchange *x, struct admin *admin)
 {
@@ -38,12 +46,10 @@ static void answer_long(struct exchange *x, const char *type, char *text)
 	check(text);
 	admin->text = text;
 	admin->size = strlen(text);
-	x->answer.status = 200;
+	page_type(x, type);
 	x->answer.body = HTTP_BODY_LENGTH;
 	x->answer.has_length = true;
 	x->answer.content_length = admin->size;
-	http_add_known(&x->answer, HTTP_NAME_CONTENT_TYPE, http_text_of(type));
-	http_add_known(&x->answer, HTTP_NAME_CACHE_CONTROL, HTTP_TEXT("no-store"));
 	exchange_answer(x);
 	text_write(x, admin);
 }
@@ -65,8 +71,25 @@ static void answer_scopes(struct exchange *x)
 	struct admin *admin = x->state;
 
 	admin->gather = gather_begin(x, http_text_is(x->request.query, "full"));
-	if (!admin->gather)
+	if (admin->gather)
+		timer_set(&admin->patience, ADMIN_PATIENCE_MS);
+	else
 		exchange_refuse(x, &ADMIN_BUSY);
+}
+
+/* Its length is known only when it is written, so it goes in chunks. */
+static void scopes_step(struct exchange *x, struct admin *admin)
+{
+	if (!x->answered) {
+		if (!gather_complete(admin->gather) && !admin->patience.fired)
+			return;
+		timer_clear(&admin->patience);
+		page_type(x, "application/json");
+		x->answer.body = HTTP_BODY_CHUNKED;
+		exchange_answer(x);
+	}
+	if (gather_write(admin->gather, x->out))
+		pipe_end(x->out);
 }
 
 static void answer_live(struct exchange *x)
@@ -111,6 +134,7 @@ static void admin_begin(struct exchange *x)
 	enum http_method method = x->request.method == HTTP_METHOD_HEAD ? HTTP_METHOD_GET : x->request.method;
 
 	*admin = (struct admin){ 0 };
+	timer_init(&admin->patience, &x->scope, &x->task);
 	x->state = admin;
 	for (unsigned i = 0; i < array_count(PAGES); i++) {
 		if (!http_text_is(x->request.path, PAGES[i].path))
@@ -129,14 +153,10 @@ static void admin_step(struct exchange *x)
 	struct admin *admin = x->state;
 
 	pipe_consume(x->in, x->in->bytes); /* nothing here reads a body */
-	if (admin->gather && !admin->text) {
-		char *text = gather_text(admin->gather);
-
-		if (text)
-			answer_long(x, "application/json", text);
-	} else if (admin->text && !x->out->ended) {
+	if (admin->gather)
+		scopes_step(x, admin);
+	else if (admin->text && !x->out->ended)
 		text_write(x, admin);
-	}
 }
 
 static void admin_ended(struct exchange *x)

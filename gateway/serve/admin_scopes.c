@@ -1,4 +1,8 @@
-/* Everything that is alive on all cores, as JSON. See gateway/serve/admin.h for how the cores are asked. */
+/* Everything that is alive on all cores. See gateway/serve/admin.h for how the cores are asked.
+ *
+ * A core that is asked only copies: a row for each scope, a row for each operation, no text. What takes time, the JSON, is made
+ * on core 0 row by row, as the reader's pipe has room, so that ten thousand scopes delay nobody. All names in a row are
+ * constants of the program, which is why their pointers may cross to another core and outlive the scope. */
 #include "gateway/serve/admin.h"
 #include "ring/dump.h"
 
@@ -6,86 +10,160 @@
 #include <stdlib.h>
 #include <string.h>
 
+struct op_row {
+	const char *name;
+	uint64_t age_ms;
+	uint64_t left_ms;                /* UINT64_MAX: it has no deadline */
+	bool cancelled;
+};
+
+/* One scope, or one group of scopes that are alike. */
+struct row {
+	const char *kind, *step, *site, *state;
+	const char *reason;              /* of one scope */
+	unsigned depth;                  /* likewise */
+	unsigned timer_count;            /* likewise */
+	uint64_t deadline_ms;            /* likewise; UINT64_MAX: none */
+	uint64_t age_ms;                 /* of the oldest */
+	uint64_t bytes_held;
+	uint64_t count;                  /* of scopes */
+	uint64_t op_count;
+	size_t op_first;                 /* of one scope: where its operations stand */
+};
+
+struct rows {
+	struct row *all;
+	size_t count, space;
+	struct op_row *ops;
+	size_t op_count, op_space;
+};
+
 struct asked {                           /* one core's share */
 	struct message message;
 	struct gather *gather;
-	json_t *scopes;                  /* an array, filled by the asked core */
+	struct rows rows;                /* the asked core's, until it has answered */
 	bool full;
+	bool answered;                   /* on core 0 */
+	bool listed;                     /* it had answered when the listing began */
 };
 
 struct gather {
 	struct exchange *exchange;       /* NULL: it has ended */
 	struct worker *worker;           /* core 0's */
 	unsigned missing;                /* cores that have not answered */
-	unsigned count;
+	bool full;
+	bool begun;                      /* the page's first bytes are out */
+	bool whole;                      /* and its last */
+	struct rows groups;
+	unsigned at_core;                /* what is written next; with groups, core 0 */
+	size_t at_row;
+	uint64_t written;                /* rows */
+	unsigned count;                  /* of cores */
 	struct asked asked[];
 };
 
+/* Room for one more of `size` bytes. */
+static void *room_for_one(void *all, size_t count, size_t *space, size_t size)
+{
+	if (count < *space)
+		return all;
+	*space = *space ? 2 * *space : 64;
+	all = realloc(all, *space * size);
+	check(all);
+	return all;
+}
+
+static struct row *row_add(struct rows *rows, const struct row *row)
+{
+	rows->all = room_for_one(rows->all, rows->count, &rows->space, sizeof *rows->all);
+	rows->all[rows->count] = *row;
+	return &rows->all[rows->count++];
+}
+
+static void rows_free(struct rows *rows)
+{
+	free(rows->all);
+	free(rows->ops);
+	*rows = (struct rows){ 0 };
+}
+
 /* ---- on the asked core ------------------------------------------------------------------------------------------------------ */
 
-static void list_op(void *argument, const struct op *op)
+static void copy_op(void *argument, const struct op *op)
 {
-	const struct core *core = op->scope->core;
-	uint64_t age_ms = (core->now_ns - op->armed_ns) / 1000000;
-	json_t *left = json_null();
+	struct rows *rows = argument;
+	/* An operation of this turn was started after the turn's clock was read. */
+	const uint64_t now_ns = op->scope->core->now_ns;
+	const uint64_t age_ms = now_ns > op->armed_ns ? (now_ns - op->armed_ns) / 1000000 : 0;
+	const uint32_t within_ms = op->request.within_ms;
 
-	if (op->request.within_ms > 0)
-		left = json_integer(op->request.within_ms > age_ms ? (json_int_t)(op->request.within_ms - age_ms) : 0);
-	json_array_append_new(argument, json_pack("{s:s, s:I, s:b, s:o}", "name", op->name, "age_ms", (json_int_t)age_ms,
-	                                          "cancelled", op->cancelled, "left_ms", left));
+	rows->ops = room_for_one(rows->ops, rows->op_count, &rows->op_space, sizeof *rows->ops);
+	rows->ops[rows->op_count++] = (struct op_row){
+		.name = op->name,
+		.age_ms = age_ms,
+		.left_ms = within_ms == 0 ? UINT64_MAX : within_ms > age_ms ? within_ms - age_ms : 0,
+		.cancelled = op->cancelled,
+	};
 }
 
-static void list_scope(void *argument, const struct dump_line *line)
+static struct row row_of(const struct dump_line *line)
 {
-	json_t *ops = json_array();
-
-	dump_ops(line->scope, list_op, ops);
-	json_array_append_new(argument, json_pack("{s:i, s:i, s:s, s:s, s:s, s:s, s:s, s:I, s:o, s:I, s:i, s:o}",
-		"core", (int)line->scope->core->index, "depth", (int)line->depth, "kind", line->kind, "step", line->step, "site", line->site,
-		"state", line->state, "reason", line->reason, "age_ms", (json_int_t)line->age_ms, "deadline_ms",
-		line->deadline_left_ms == UINT64_MAX ? json_null() : json_integer((json_int_t)line->deadline_left_ms),
-		"bytes_held", (json_int_t)line->bytes_held, "timers", (int)line->timer_count, "ops", ops));
+	return (struct row){
+		.kind = line->kind,
+		.step = line->step,
+		.site = line->site,
+		.state = line->state,
+		.reason = line->reason,
+		.depth = line->depth,
+		.timer_count = line->timer_count,
+		.deadline_ms = line->deadline_left_ms,
+		.age_ms = line->age_ms,
+		.bytes_held = line->bytes_held,
+		.count = 1,
+		.op_count = line->op_count,
+	};
 }
 
-static bool same(const json_t *group, const char *key, const char *value)
+static void copy_scope(void *argument, const struct dump_line *line)
 {
-	return strcmp(json_string_value(json_object_get(group, key)), value) == 0;
+	struct rows *rows = argument;
+	struct row *row = row_add(rows, &(struct row){ 0 });
+
+	*row = row_of(line);
+	row->op_first = rows->op_count;
+	dump_ops(line->scope, copy_op, rows);
+	row->op_count = rows->op_count - row->op_first;
 }
 
-static void raise(json_t *group, const char *key, uint64_t by)
+static bool same(const char *a, const char *b)
 {
-	json_t *number = json_object_get(group, key);
-
-	json_integer_set(number, json_integer_value(number) + (json_int_t)by);
+	return a == b || strcmp(a, b) == 0;
 }
 
-/* Adds a line to the group it belongs to. There are few groups, however many scopes there are. */
-static void group_scope(json_t *groups, const char *kind, const char *step, const char *site, const char *state, uint64_t count,
-                        uint64_t ops, uint64_t bytes, uint64_t age_ms)
+/* There are few groups, however many scopes there are. */
+static void group_add(struct rows *groups, const struct row *row)
 {
-	json_t *group;
-	size_t i;
+	for (size_t i = 0; i < groups->count; i++) {
+		struct row *group = &groups->all[i];
 
-	json_array_foreach(groups, i, group) {
-		if (same(group, "kind", kind) && same(group, "step", step) && same(group, "site", site) && same(group, "state", state)) {
-			json_t *oldest = json_object_get(group, "oldest_ms");
-
-			raise(group, "count", count);
-			raise(group, "ops", ops);
-			raise(group, "bytes_held", bytes);
-			if (json_integer_value(oldest) < (json_int_t)age_ms)
-				json_integer_set(oldest, (json_int_t)age_ms);
+		if (same(group->kind, row->kind) && same(group->step, row->step) && same(group->site, row->site) &&
+		    same(group->state, row->state)) {
+			group->count += row->count;
+			group->op_count += row->op_count;
+			group->bytes_held += row->bytes_held;
+			if (group->age_ms < row->age_ms)
+				group->age_ms = row->age_ms;
 			return;
 		}
 	}
-	json_array_append_new(groups, json_pack("{s:s, s:s, s:s, s:s, s:I, s:I, s:I, s:I}", "kind", kind, "step", step, "site", site,
-		"state", state, "count", (json_int_t)count, "ops", (json_int_t)ops, "bytes_held", (json_int_t)bytes, "oldest_ms",
-		(json_int_t)age_ms));
+	row_add(groups, row);
 }
 
-static void group_line(void *argument, const struct dump_line *line)
+static void group_scope(void *argument, const struct dump_line *line)
 {
-	group_scope(argument, line->kind, line->step, line->site, line->state, 1, line->op_count, line->bytes_held, line->age_ms);
+	const struct row row = row_of(line);
+
+	group_add(argument, &row);
 }
 
 static void answered(struct core *to, struct message *message);
@@ -93,9 +171,9 @@ static void answered(struct core *to, struct message *message);
 static void ask(struct core *to, struct message *message)
 {
 	struct asked *asked = owner_of(message, struct asked, message);
-	unsigned from = message->from;
+	const unsigned from = message->from;
 
-	dump_scopes(to, asked->full ? list_scope : group_line, asked->scopes);
+	dump_scopes(to, asked->full ? copy_scope : group_scope, &asked->rows);
 	message->deliver = answered;
 	core_post(to, from, message);
 }
@@ -105,16 +183,19 @@ static void ask(struct core *to, struct message *message)
 static void gather_free(struct gather *gather)
 {
 	for (unsigned i = 0; i < gather->count; i++)
-		json_decref(gather->asked[i].scopes);
+		rows_free(&gather->asked[i].rows);
+	rows_free(&gather->groups);
 	gather->worker->gather_count--;
 	free(gather);
 }
 
 static void answered(struct core *to, struct message *message)
 {
-	struct gather *gather = owner_of(message, struct asked, message)->gather;
+	struct asked *asked = owner_of(message, struct asked, message);
+	struct gather *gather = asked->gather;
 
 	(void)to;
+	asked->answered = true;
 	gather->missing--;
 	if (gather->exchange)
 		task_wake(&gather->exchange->task);
@@ -135,18 +216,18 @@ struct gather *gather_begin(struct exchange *x, bool full)
 	worker->gather_count++;
 	gather->exchange = x;
 	gather->worker = worker;
+	gather->full = full;
 	gather->count = count;
 	for (unsigned i = 0; i < count; i++) {
-		gather->asked[i] = (struct asked){
-			.message = { .deliver = ask },
-			.gather = gather,
-			.scopes = json_array(),
-			.full = full,
-		};
-		if (atomic_load(&worker->gateway->workers[i]->gone))
-			continue; /* it has drained, and has nothing any more */
+		struct asked *asked = &gather->asked[i];
+
+		*asked = (struct asked){ .message = { .deliver = ask }, .gather = gather, .full = full };
+		if (atomic_load(&worker->gateway->workers[i]->gone)) {
+			asked->answered = true; /* it has drained, and has nothing any more */
+			continue;
+		}
 		gather->missing++;
-		core_post(&worker->core, i, &gather->asked[i].message);
+		core_post(&worker->core, i, &asked->message);
 	}
 	return gather;
 }
@@ -158,40 +239,124 @@ void gather_end(struct gather *gather)
 		gather_free(gather);
 }
 
-static uint64_t number(const json_t *object, const char *key)
+bool gather_complete(const struct gather *gather)
 {
-	return (uint64_t)json_integer_value(json_object_get(object, key));
+	return gather->missing == 0;
 }
 
-static const char *word(const json_t *object, const char *key)
+/* ---- the page ----------------------------------------------------------------------------------------------------------------- */
+
+/* A number, or null where there is none. */
+static json_t *number_or_null(uint64_t number)
 {
-	return json_string_value(json_object_get(object, key));
+	return number == UINT64_MAX ? json_null() : json_integer((json_int_t)number);
 }
 
-char *gather_text(struct gather *gather)
+static json_t *ops_json(const struct rows *rows, const struct row *row)
 {
-	json_t *all = json_array();
-	json_t *page;
-	char *text;
+	json_t *ops = json_array();
 
-	if (gather->missing > 0) {
-		json_decref(all);
-		return NULL;
+	for (size_t i = row->op_first; i < row->op_first + row->op_count; i++) {
+		const struct op_row *op = &rows->ops[i];
+
+		json_array_append_new(ops, json_pack("{s:s, s:I, s:b, s:o}", "name", op->name, "age_ms", (json_int_t)op->age_ms,
+		                                     "cancelled", op->cancelled, "left_ms", number_or_null(op->left_ms)));
 	}
+	return ops;
+}
+
+static json_t *scope_json(unsigned core, const struct rows *rows, const struct row *row)
+{
+	return json_pack("{s:i, s:i, s:s, s:s, s:s, s:s, s:s, s:I, s:o, s:I, s:i, s:o}", "core", (int)core, "depth", (int)row->depth,
+	                 "kind", row->kind, "step", row->step, "site", row->site, "state", row->state, "reason", row->reason,
+	                 "age_ms", (json_int_t)row->age_ms, "deadline_ms", number_or_null(row->deadline_ms), "bytes_held",
+	                 (json_int_t)row->bytes_held, "timers", (int)row->timer_count, "ops", ops_json(rows, row));
+}
+
+static json_t *group_json(const struct row *row)
+{
+	return json_pack("{s:s, s:s, s:s, s:s, s:I, s:I, s:I, s:I}", "kind", row->kind, "step", row->step, "site", row->site, "state",
+	                 row->state, "count", (json_int_t)row->count, "ops", (json_int_t)row->op_count, "bytes_held",
+	                 (json_int_t)row->bytes_held, "oldest_ms", (json_int_t)row->age_ms);
+}
+
+static void json_write(struct pipe *out, json_t *value)
+{
+	char *text = json_dumps(value, JSON_COMPACT);
+
+	check(text);
+	pipe_write(out, text, strlen(text));
+	free(text);
+	json_decref(value);
+}
+
+static void text_write(struct pipe *out, const char *text)
+{
+	pipe_write(out, text, strlen(text));
+}
+
+/* What is listed is settled here: a core that answers later is not in this page, however long that takes to be read. */
+static void page_begin(struct gather *gather, struct pipe *out)
+{
+	gather->begun = true;
 	for (unsigned i = 0; i < gather->count; i++) {
-		json_t *scope;
-		size_t k;
+		struct asked *asked = &gather->asked[i];
 
-		if (gather->asked[i].full) {
-			json_array_extend(all, gather->asked[i].scopes);
-			continue;
-		}
-		json_array_foreach(gather->asked[i].scopes, k, scope)
-			group_scope(all, word(scope, "kind"), word(scope, "step"), word(scope, "site"), word(scope, "state"),
-			            number(scope, "count"), number(scope, "ops"), number(scope, "bytes_held"), number(scope, "oldest_ms"));
+		asked->listed = asked->answered;
+		for (size_t k = 0; asked->listed && !gather->full && k < asked->rows.count; k++)
+			group_add(&gather->groups, &asked->rows.all[k]);
 	}
-	page = json_pack("{s:o}", "scopes", all);
-	text = json_dumps(page, JSON_COMPACT);
-	json_decref(page);
-	return text;
+	text_write(out, "{\"scopes\":[");
+}
+
+/* The next row's rows, and `at_row` in them; NULL: all are written. */
+static const struct rows *page_rows(struct gather *gather)
+{
+	if (!gather->full)
+		return gather->at_row < gather->groups.count ? &gather->groups : NULL;
+	for (; gather->at_core < gather->count; gather->at_core++, gather->at_row = 0) {
+		const struct asked *asked = &gather->asked[gather->at_core];
+
+		if (asked->listed && gather->at_row < asked->rows.count)
+			return &asked->rows;
+	}
+	return NULL;
+}
+
+static void page_end(struct gather *gather, struct pipe *out)
+{
+	json_t *silent = json_array();
+
+	for (unsigned i = 0; i < gather->count; i++)
+		if (!gather->asked[i].listed)
+			json_array_append_new(silent, json_integer((json_int_t)i));
+	text_write(out, "\n]");
+	if (json_array_size(silent) > 0) {
+		text_write(out, ",\"cores_silent\":");
+		json_write(out, silent);
+	} else {
+		json_decref(silent);
+	}
+	text_write(out, "}\n");
+	gather->whole = true;
+}
+
+bool gather_write(struct gather *gather, struct pipe *out)
+{
+	const struct rows *rows;
+
+	if (!gather->begun)
+		page_begin(gather, out);
+	while ((rows = page_rows(gather))) {
+		const struct row *row = &rows->all[gather->at_row];
+
+		if (pipe_free(out) == 0)
+			return false;
+		text_write(out, gather->written++ > 0 ? ",\n" : "\n");
+		json_write(out, gather->full ? scope_json(gather->at_core, rows, row) : group_json(row));
+		gather->at_row++;
+	}
+	if (!gather->whole)
+		page_end(gather, out);
+	return true;
 }

@@ -180,9 +180,9 @@ static void label_write(FILE *out, const char *value)
 	}
 }
 
-static void head_write(FILE *out, const char *metric, const char *type, const char *help)
+static void head_write(FILE *out, const char *name, const char *type, const char *help)
 {
-	fprintf(out, "# HELP postern_%s %s\n# TYPE postern_%s %s\n", metric, help, metric, type);
+	fprintf(out, "# HELP postern_%s %s\n# TYPE postern_%s %s\n", name, help, name, type);
 }
 
 static void write_by_route(FILE *out, const struct gateway *gateway)

@@ -47,6 +47,9 @@ static void echo_begin(struct exchange *x)
 	const struct reason *reason = ws_accept(&acceptance, &request, &terms);
 	struct echo *echo;
 
+	/* RFC 9110 §15.5.22: 426 says what would be right. */
+	if (reason == &WS_ACCEPT_UPGRADE && x->request.upgrade.size == 0)
+		reason = &WEBSOCKET_EXPECTED;
 	if (reason) {
 		exchange_refuse(x, reason);
 		return;

@@ -332,6 +332,11 @@ static void proxy_begin(struct exchange *x)
 
 	*p = (struct proxy){ 0 };
 	x->state = p;
+	/* RFC 9110 §9.3.8: TRACE sends the request back, credentials and all; nobody behind us should be asked to. */
+	if (x->request.method == HTTP_METHOD_TRACE) {
+		exchange_refuse(x, &METHOD_NOT_ALLOWED);
+		return;
+	}
 	if (!attempt(x, p, false))
 		exchange_refuse(x, &UPSTREAM_BUSY);
 }

@@ -688,6 +688,8 @@ static void arm_begin(struct kernel *kernel, const struct submission *submission
 		/* No buffer at all: it fails at once, data or not. */
 		if (kernel->buffers_lent == 0)
 			arm_end(arm, -ENOBUFS);
+		else if (arm_ready(arm))
+			arm_run(arm); /* what lies there is taken while it is submitted, before any timeout */
 		return;
 	case KERNEL_SEND:
 	case KERNEL_SEND_NOW:

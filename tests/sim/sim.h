@@ -33,7 +33,7 @@ struct scenario {
 };
 
 extern const struct scenario SCENARIO_PIPES, SCENARIO_ECHO, SCENARIO_RELAY, SCENARIO_STARVE, SCENARIO_SCOPES,
-	SCENARIO_LISTEN, SCENARIO_MAIL, SCENARIO_WAITS, SCENARIO_FILES;
+	SCENARIO_LISTEN, SCENARIO_MAIL, SCENARIO_WAITS;
 
 void sim_init(struct sim *, const char *scenario, uint64_t seed, bool trace);
 void sim_open(struct sim *, unsigned cores, unsigned buffers, uint64_t chunks_max);
