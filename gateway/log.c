@@ -11,7 +11,20 @@
 #include <unistd.h>
 
 #define LOG_PIPE_BYTES_MAX (1024u * 1024u)
-#define TEXT_BYTES_MAX 1024u             /* of one field: a path may be as long as the head */
+
+/* Of one field as it is written, escapes and all; a longer one is cut. Together, and with the words between, they fit a line: what
+ * is cut is a text, never the JSON. */
+#define CLIENT_BYTES_MAX 64u
+#define METHOD_BYTES_MAX 64u
+#define HOST_BYTES_MAX 512u
+#define PATH_BYTES_MAX 1536u
+#define ROUTE_BYTES_MAX 1024u
+#define UPSTREAM_BYTES_MAX 192u
+#define ERROR_BYTES_MAX 64u
+#define WORDS_BYTES_MAX 512u
+
+static_assert(CLIENT_BYTES_MAX + METHOD_BYTES_MAX + HOST_BYTES_MAX + PATH_BYTES_MAX + ROUTE_BYTES_MAX + UPSTREAM_BYTES_MAX +
+              ERROR_BYTES_MAX + WORDS_BYTES_MAX <= LOG_LINE_BYTES_MAX, "a line holds its fields at their longest");
 
 int log_open_file(const struct config_log *config)
 {
@@ -75,27 +88,32 @@ static void line_number(struct line *line, uint64_t number)
 	line_add(line, digits, http_number_write(digits, number));
 }
 
-/* A JSON string. Controls and quotes are escaped, and bytes above ASCII too: whatever a client sends, the line stays one line
- * of valid JSON. */
-static void line_text(struct line *line, const char *bytes, size_t n)
+/* A JSON string of at most `most` bytes between its quotes. Controls and quotes are escaped, and bytes above ASCII too: whatever a
+ * client sends, the line stays one line of valid JSON. */
+static void line_text(struct line *line, const char *bytes, size_t n, size_t most)
 {
 	static const char hex[] = "0123456789abcdef";
 
 	line_say(line, "\"");
-	for (size_t i = 0; i < n && i < TEXT_BYTES_MAX; i++) {
+	for (size_t i = 0, written = 0; i < n; i++) {
 		unsigned char c = (unsigned char)bytes[i];
+		char escaped[6] = { (char)c };
+		size_t size = 1;
 
 		if (c == '"' || c == '\\') {
-			const char escaped[2] = { '\\', (char)c };
-
-			line_add(line, escaped, 2);
+			escaped[0] = '\\';
+			escaped[1] = (char)c;
+			size = 2;
 		} else if (c < 0x20 || c >= 0x7f) {
-			const char escaped[6] = { '\\', 'u', '0', '0', hex[c >> 4], hex[c & 15] };
-
-			line_add(line, escaped, 6);
-		} else {
-			line_add(line, (const char *)&c, 1);
+			memcpy(escaped, "\\u00", 4);
+			escaped[4] = hex[c >> 4];
+			escaped[5] = hex[c & 15];
+			size = 6;
 		}
+		written += size;
+		if (written > most)
+			break;
+		line_add(line, escaped, size);
 	}
 	line_say(line, "\"");
 }
@@ -134,16 +152,16 @@ static void line_where(struct line *line, const struct exchange *x)
 	const char *route = !x->route ? "-" : x->route->path[0] ? x->route->path : "*";
 
 	line_say(line, ",\"method\":");
-	line_text(line, x->request.method_text.bytes, x->request.method_text.size);
+	line_text(line, x->request.method_text.bytes, x->request.method_text.size, METHOD_BYTES_MAX);
 	line_say(line, ",\"host\":");
-	line_text(line, x->request.host.bytes, x->request.host.size);
+	line_text(line, x->request.host.bytes, x->request.host.size, HOST_BYTES_MAX);
 	line_say(line, ",\"path\":");
 	if (path_is_private(x->route))
-		line_text(line, route, strlen(route));
+		line_text(line, route, strlen(route), PATH_BYTES_MAX);
 	else
-		line_text(line, x->request.path.bytes, x->request.path.size);
+		line_text(line, x->request.path.bytes, x->request.path.size, PATH_BYTES_MAX);
 	line_say(line, ",\"route\":");
-	line_text(line, route, strlen(route));
+	line_text(line, route, strlen(route), ROUTE_BYTES_MAX);
 }
 
 static void line_duration(struct line *line, uint64_t ns)
@@ -174,7 +192,7 @@ void log_access(struct log *log, const struct exchange *x)
 	line_say(&line, ",\"core\":");
 	line_number(&line, x->worker->core.index);
 	line_say(&line, ",\"client\":");
-	line_text(&line, x->client, strlen(x->client));
+	line_text(&line, x->client, strlen(x->client), CLIENT_BYTES_MAX);
 	line_where(&line, x);
 	line_say(&line, ",\"status\":");
 	line_number(&line, x->answered ? x->answer.status : 499);
@@ -186,12 +204,12 @@ void log_access(struct log *log, const struct exchange *x)
 	line_say(&line, x->secure ? ",\"tls\":true" : ",\"tls\":false");
 	line_say(&line, ",\"upstream\":");
 	if (x->upstream)
-		line_text(&line, x->upstream, strlen(x->upstream));
+		line_text(&line, x->upstream, strlen(x->upstream), UPSTREAM_BYTES_MAX);
 	else
 		line_say(&line, "null");
 	line_say(&line, ",\"error\":");
 	if (x->refusal)
-		line_text(&line, x->refusal->name, strlen(x->refusal->name));
+		line_text(&line, x->refusal->name, strlen(x->refusal->name), ERROR_BYTES_MAX);
 	else
 		line_say(&line, "null");
 	*line.at++ = '}';

@@ -41,8 +41,8 @@ const struct reason FORM_TOO_LARGE = { "form_too_large", "the form is larger tha
 const struct reason ADMIN_BUSY = { "admin_busy", "listings of this kind are under way already; ask again" };
 
 /* What the client's alert said is told by its own reason; in metrics they are one. */
-static const struct reason TLS_ALERT_RECEIVED = { "tls_alert_received", "the client ended TLS with an alert" };
-static const struct reason INTERNAL_ERROR = { "internal_error", "the gateway made a mistake; its log says more" };
+const struct reason TLS_ALERT_RECEIVED = { "tls_alert_received", "the client ended TLS with an alert" };
+const struct reason INTERNAL_ERROR = { "internal_error", "the gateway made a mistake; its log says more" };
 
 #define DEBUG CONFIG_LOG_DEBUG
 #define INFO CONFIG_LOG_INFO

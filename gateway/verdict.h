@@ -48,6 +48,8 @@ extern const struct reason SITES_FULL;          /* 507: the directory of sites i
 extern const struct reason SITE_COUNT_FULL;               /* 409: the number would leave its range */
 extern const struct reason FORM_EXPECTED;      /* 415: the body is no form */
 extern const struct reason FORM_TOO_LARGE;     /* 413 */
+extern const struct reason TLS_ALERT_RECEIVED;       /* in metrics, for all that tls_alert_reason() gives */
+extern const struct reason INTERNAL_ERROR;           /* 500: a reason that is not in the table */
 extern const struct reason ADMIN_BUSY;               /* 503: another listing of this kind is under way */
 
 /* Never NULL. */

@@ -17,6 +17,8 @@ FAMILIES = {
     "tls/reason.c": "the alerts of the other side, from tls_alert_reason()",
 }
 DECLARED = re.compile(r"^extern\s+const\s+struct\s+reason\s+([A-Za-z_0-9]+)\s*;[ \t]*(/\*.*)?$", re.M)
+# Reasons that are told at the terminal before anything serves: no request, no connection, no metric ever meets them.
+TERMINAL = {"gateway/config_fault.h"}
 STRING = r'"(?:[^"\\]|\\.)*"'
 DEFINED = re.compile(
     r"^(?:const\s+struct\s+reason\s+(?P<a>\w+)\s*=\s*\{|REASON\(\s*(?P<b>[A-Z]\w*)\s*,)"
@@ -84,8 +86,8 @@ def faults_in(root):
     if not verdict.is_file():
         return
     table = re.sub(r"/\*.*?\*/", "", verdict.read_text(), flags=re.S)
-    for reason in sorted(declared):
-        if not re.search(rf"&{reason}\b", table):
+    for reason, headers in sorted(declared.items()):
+        if headers[0] not in TERMINAL and not re.search(rf"&{reason}\b", table):
             yield f"gateway/verdict.c: {reason} has no verdict"
 
 

@@ -159,7 +159,7 @@ UNUSED static void rig_open(struct rig *r, struct tls_context *context)
 	r->core.now_ms = 1000000;
 	chunk_pool_init(&r->core.pool, UINT64_MAX);
 	timer_wheel_init(&r->core.wheel, r->core.now_ms);
-	scope_open_root(&r->scope, &r->core, &RIG_KIND);
+	scope_open_root(&r->scope, &r->core, &RIG_KIND, "tests/unit/tls_rig.h");
 	pipe_init(&r->wire_in, &r->core.pool, PIPE_BYTES_MAX);
 	pipe_init(&r->wire_out, &r->core.pool, PIPE_BYTES_MAX);
 	pipe_init(&r->plain_in, &r->core.pool, PIPE_BYTES_MAX);
