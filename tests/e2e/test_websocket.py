@@ -130,9 +130,16 @@ def test_frames_that_come_byte_by_byte_are_the_same_frames(gateway):
     wire = open_socket(gateway)
     for byte in frame(TEXT, b"slow", fin=False) + frame(PING, b"p") + frame(CONTINUATION, b"ly") + frame(CLOSE, b"\x03\xe8"):
         wire.send(bytes([byte]))
-    assert read_frame(wire) == (PONG, True, b"p")
-    assert read_message(wire) == (TEXT, b"slowly")
-    assert read_frame(wire) == (CLOSE, True, b"\x03\xe8")
+    # The echo streams: bytes go back as they come, so how they are cut into fragments is open. Their order is not.
+    opcode, data, pongs = None, b"", 0
+    while (got := read_frame(wire))[0] != CLOSE:
+        if got[0] == PONG:
+            assert got == (PONG, True, b"p") and pongs == 0 and data.startswith(b"slow"[:len(data)])
+            pongs += 1
+        else:
+            assert got[0] == (TEXT if opcode is None else CONTINUATION)
+            opcode, data = TEXT, data + got[2]
+    assert (data, pongs, got) == (b"slowly", 1, (CLOSE, True, b"\x03\xe8"))
     wire.ended()
 
 

@@ -203,7 +203,7 @@ static void begin(struct fuzz *f, struct tls_context *context, uint8_t first)
 	link_init(&f->core.ended);
 	link_init(&f->core.queue);
 	timer_wheel_init(&f->core.wheel, 0);
-	scope_open_root(&f->scope, &f->core, &KIND);
+	scope_open_root(&f->scope, &f->core, &KIND, "tests/fuzz/tls_record.c");
 	pipe_init(&f->wire_in, &f->core.pool, PIPE_BYTES_MAX);
 	pipe_init(&f->wire_out, &f->core.pool, PIPE_BYTES_MAX);
 	pipe_init(&f->plain_in, &f->core.pool, PIPE_BYTES_MAX);

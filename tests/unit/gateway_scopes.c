@@ -228,7 +228,7 @@ Test(gateway_scopes, a_line_tells_what_the_kernel_does_for_it_and_for_how_long)
 	op_cancel(&unbounded);
 	op_cancel(&bounded);
 	while (!op_idle(&unbounded) || !op_idle(&bounded))
-		core_turn(desk.all[0], true);
+		turn(0);
 	close(fds[0]);
 	close(fds[1]);
 }
