@@ -95,6 +95,16 @@ static enum outcome conn_close(struct conn *c, const struct reason *reason)
 	return END;
 }
 
+/* The same, where somebody was being served: that is told to metrics and log. */
+static enum outcome conn_cut(struct conn *c, const struct reason *reason)
+{
+	if (c->exchange && c->head_read)
+		exchange_note(c->exchange, reason);
+	else
+		metrics_refused(&c->worker->metrics, reason);
+	return conn_close(c, reason);
+}
+
 /* ---- what the exchange asks of us ---------------------------------------------------------------------------------- */
 
 static void carrier_wake(struct exchange *x)
@@ -128,19 +138,28 @@ static void carrier_ended(struct exchange *x)
 	if (c->head_read) {
 		unsigned status = x->answered ? x->answer.status : 499; /* the client left before its answer */
 
-		if (!x->upgraded) {
+		if (x->upgraded) {
+			/* Counted from the upgrade on; see upgrade(). */
+			x->body_bytes_in = c->in->bytes_passed - x->body_bytes_in;
+			x->body_bytes_out = c->out->bytes_passed - x->body_bytes_out;
+		} else {
 			x->body_bytes_in = c->reader.body_bytes;
 			x->body_bytes_out = c->head_written ? c->writer.body_bytes : 0;
 		}
-		metric_add(&metrics->requests_ended, 1);
+		metric_add(&metrics->requests_ended, !c->admin);
 		metric_add(&metrics->websockets_ended, x->upgraded);
-		if (status < METRIC_STATUS_MAX)
+		if (!c->admin && status < METRIC_STATUS_MAX)
 			metric_add(&metrics->by_status[status], 1);
 		if (!c->admin)
 			metric_add(&metrics->by_route[x->route ? (unsigned)(x->route - c->worker->config->routes) :
 			                                         metrics->route_count - 1], 1);
 		if (!c->admin)
 			log_access(&c->worker->log, x);
+	}
+	/* A connection that closes outlives its exchange by what the kernel still holds; its pipes must not wake the dead. */
+	if (x->upgraded) {
+		c->in->reader = &c->task;
+		c->out->writer = &c->task;
 	}
 	c->exchange = NULL;
 	task_wake(&c->task);
@@ -175,18 +194,14 @@ static enum outcome shake_hands(struct conn *c)
 	metric_add(&metrics->handshakes_failed, 1);
 	if (tls->failure) {
 		metrics_refused(metrics, tls->failure);
-		log_say(c->worker->log.level, (enum config_log_level)verdict_of(tls->failure)->level, "%s: TLS: %s (%s)", c->client,
-		        tls->failure->sentence, tls->failure->name);
+		log_refusal(&c->worker->log, c->client, tls->failure);
 	}
-	c->keep = false;
-	c->at++; /* past choose_protocol and serve: straight to the goodbye, which lets the alert out */
-	c->at++;
-	return NEXT;
+	return NEXT; /* with keep false: nothing is served, and the goodbye lets the alert out */
 }
 
 static enum outcome choose_protocol(struct conn *c)
 {
-	c->keep = true;
+	c->keep = !c->secure || c->secure->tls.version != 0;
 	return NEXT;
 }
 
@@ -222,6 +237,25 @@ static void exchange_open(struct conn *c)
 	http1_reader_begin_request(&c->reader, &x->request, &x->arena, &limits);
 }
 
+/* Nothing of a request is here: none is being read, or not more than a blank line of one. */
+static bool between_requests(const struct conn *c)
+{
+	const struct exchange *x = c->exchange;
+
+	if (c->in->bytes > 0 || c->in->ended)
+		return false;
+	return !x || (scope_live(&x->scope) && !c->head_read && !http1_reader_begun(&c->reader));
+}
+
+/* NEXT: none will come. */
+static enum outcome wait_for_request(struct conn *c)
+{
+	if (!c->keep || (draining(c) && c->exchange_count > 0))
+		return NEXT;
+	conn_wait(c, c->exchange_count > 0 ? WAIT_REQUEST : draining(c) || c->surplus ? WAIT_FIRST_SOON : WAIT_FIRST);
+	return WAIT;
+}
+
 /* The head, and where it leads. False: there is nothing to do yet, or nothing any more (*outcome). */
 static bool read_head(struct conn *c, enum outcome *outcome)
 {
@@ -232,6 +266,8 @@ static bool read_head(struct conn *c, enum outcome *outcome)
 	case HTTP1_MORE:
 		if (http1_reader_begun(&c->reader))
 			conn_wait(c, WAIT_HEAD);
+		else
+			*outcome = wait_for_request(c);
 		return false;
 	case HTTP1_HEAD:
 		break;
@@ -240,20 +276,20 @@ static bool read_head(struct conn *c, enum outcome *outcome)
 		return false;
 	default:
 		/* An idle client that was waited for long enough, or has gone, was not in the middle of anything. */
-		if (!http1_reader_begun(&c->reader) || verdict_of(c->reader.reason)->status == 0) {
+		if (verdict_of(c->reader.reason)->status == 0) {
 			*outcome = c->reader.reason == &CLIENT_IDLE ? NEXT : conn_close(c, c->reader.reason);
 			return false;
 		}
 		c->head_read = c->body_read = true;
 		c->keep = false;
 		conn_wait(c, WAIT_NOTHING);
-		metric_add(&c->worker->metrics.requests_begun, 1);
+		metric_add(&c->worker->metrics.requests_begun, !c->admin);
 		exchange_refuse(x, c->reader.reason);
 		return true;
 	}
 	c->head_read = true;
 	c->exchange_count++;
-	metric_add(&c->worker->metrics.requests_begun, 1);
+	metric_add(&c->worker->metrics.requests_begun, !c->admin);
 	conn_wait(c, WAIT_NOTHING);
 	if (x->request.body == HTTP_BODY_NONE) {
 		c->body_read = true;
@@ -292,7 +328,7 @@ static bool read_body(struct conn *c, enum outcome *outcome)
 		c->keep = false;
 		conn_wait(c, WAIT_NOTHING);
 		if (verdict_of(c->reader.reason)->status == 0) {
-			*outcome = conn_close(c, c->reader.reason);
+			*outcome = conn_cut(c, c->reader.reason);
 			return false;
 		}
 		if (!x->answered)
@@ -320,6 +356,9 @@ static void write_head(struct conn *c)
 	if (answer->body == HTTP_BODY_UNTIL_END)
 		c->keep = false;
 	answer->keep_alive = c->keep;
+	/* RFC 9110 §6.6.1: who has a clock dates what he answers. */
+	if (!http_known(answer, HTTP_NAME_DATE).bytes)
+		http_add_known(answer, HTTP_NAME_DATE, http_text_of(worker_date(c->worker)));
 	http1_write_head(c->out, answer);
 	http1_writer_begin(&c->writer, answer);
 	c->head_written = true;
@@ -331,6 +370,8 @@ static void upgrade(struct conn *c)
 	struct exchange *x = c->exchange;
 
 	x->upgraded = true;
+	x->body_bytes_in = c->in->bytes_passed - c->in->bytes;
+	x->body_bytes_out = c->out->bytes_passed;
 	x->in = c->in;
 	x->out = c->out;
 	x->in->reader = &x->task;
@@ -359,8 +400,7 @@ static enum outcome write_answer(struct conn *c)
 		scope_close(&x->scope, x->refusal ? x->refusal : &RING_DONE);
 		return NEXT;
 	case HTTP1_BROKEN:
-		if (!x->refusal)
-			x->refusal = c->writer.reason;
+		exchange_note(x, c->writer.reason);
 		scope_close(&x->scope, x->refusal);
 		c->keep = false;
 		return NEXT;
@@ -389,24 +429,32 @@ static enum outcome serve(struct conn *c)
 		struct exchange *x = c->exchange;
 
 		/* Where TLS ended it, its alert is still on the way out. */
-		if (c->out->refusal)
-			return c->secure && c->secure->tls.failure ? NEXT : conn_close(c, c->out->refusal);
+		if (c->out->refusal) {
+			if (!c->secure || !c->secure->tls.failure)
+				return conn_cut(c, c->out->refusal);
+			if (x && c->head_read)
+				exchange_note(x, c->out->refusal);
+			return NEXT;
+		}
+		if (between_requests(c))
+			return wait_for_request(c);
 		if (!x) {
-			if (!c->keep || (draining(c) && c->in->bytes == 0 && c->exchange_count > 0))
+			if (!c->keep)
 				return NEXT;
-			if (c->in->bytes == 0 && !c->in->ended) {
-				conn_wait(c, c->exchange_count > 0 ? WAIT_REQUEST :
-				             draining(c) || c->surplus ? WAIT_FIRST_SOON : WAIT_FIRST);
+			/* Answers without a body ask no pipe for room: a client who does not read them must not go on asking. */
+			if (pipe_free(c->out) == 0)
 				return WAIT;
-			}
 			exchange_open(c);
 			continue;
 		}
 		if (!scope_live(&x->scope))
 			return c->keep ? WAIT : NEXT; /* its last wake comes from carrier_ended */
 		if (x->upgraded) {
-			if (!x->done)
+			if (!x->done) {
+				if (c->tcp.silences > 0)
+					task_wake(&x->task);
 				return WAIT;
+			}
 			scope_close(&x->scope, x->refusal ? x->refusal : &RING_DONE);
 			return NEXT;
 		}
@@ -414,11 +462,8 @@ static enum outcome serve(struct conn *c)
 			return outcome;
 		if (!c->body_read && !read_body(c, &outcome))
 			return outcome;
-		if (client_gone(c)) {
-			x->refusal = x->refusal ? x->refusal : &CLIENT_GONE;
-			metrics_refused(&c->worker->metrics, x->refusal);
-			return conn_close(c, x->refusal);
-		}
+		if (client_gone(c))
+			return conn_cut(c, &CLIENT_GONE);
 		if (write_answer(c) == WAIT)
 			return WAIT;
 	}
@@ -452,6 +497,9 @@ static enum outcome say_goodbye(struct conn *c)
 		return conn_close(c, c->tcp.failure ? c->tcp.failure : c->wire_out.refusal);
 	if (!c->tcp.fin_sent)
 		return WAIT;
+	/* What was cut is told at once, by a reset. */
+	if (c->out->reason || c->wire_out.reason)
+		return conn_close(c, c->out->reason ? c->out->reason : c->wire_out.reason);
 	if (c->tcp.receive_ended)
 		return conn_close(c, &RING_DONE);
 	if (!c->scope.deadline.set)
@@ -522,7 +570,7 @@ static void conn_ended(struct scope *scope)
 	pipe_fini(&c->wire_out);
 	link_remove(&c->in_worker);
 	worker->client_count -= !c->admin;
-	metric_add(&worker->metrics.connections_ended, 1);
+	metric_add(&worker->metrics.connections_ended, !c->admin);
 	listener_closed(c->listener);
 	c->magic = 0;
 	free(c);
@@ -584,15 +632,15 @@ void conn_accept(struct worker *worker, struct listener *listener, int fd, struc
 	c->out->writer = &c->task;
 	conn_name_client(c);
 	link_put_last(admin ? &worker->admins : &worker->conns, &c->in_worker);
-	metric_add(&worker->metrics.connections_accepted, 1);
+	metric_add(&worker->metrics.connections_accepted, !admin); /* who looks at the figures is not among them */
 	conn_wait(c, tls ? WAIT_HANDSHAKE : c->surplus ? WAIT_FIRST_SOON : WAIT_FIRST);
 	task_wake(&c->task);
 	/* A handshake only to say no would cost most when there is least to spare. */
 	if (c->surplus && tls) {
 		c->counted_handshake = true;
 		metric_add(&worker->metrics.handshakes_failed, 1);
-		metrics_refused(&worker->metrics, &CONNECTIONS_MAX);
-		conn_close(c, &CONNECTIONS_MAX);
+		log_refusal(&worker->log, c->client, &CONNECTIONS_MAX);
+		conn_cut(c, &CONNECTIONS_MAX);
 	}
 }
 

@@ -55,7 +55,7 @@ static void exchange_step(struct task *task)
 	struct exchange *x = owner_of(task, struct exchange, task);
 
 	check(x->magic == EXCHANGE_MAGIC);
-	if (x->serve && !x->refusal && x->serve->step)
+	if (x->serve && !x->refused && x->serve->step)
 		x->serve->step(x);
 }
 
@@ -131,8 +131,7 @@ static void refuse_answer(struct exchange *x, const struct verdict *verdict)
 
 	http_head_init(&x->answer, &x->arena);
 	if (verdict->status == 405)
-		http_add_known(&x->answer, HTTP_NAME_ALLOW,
-		               reason == &METHOD_NOT_ALLOWED ? HTTP_TEXT("GET, HEAD, POST") : HTTP_TEXT("GET"));
+		http_add_known(&x->answer, HTTP_NAME_ALLOW, http_text_of(x->allow ? x->allow : "GET"));
 	if (verdict->status == 426) {
 		x->answer.upgrade = HTTP_TEXT("websocket");
 		http_add_known(&x->answer, HTTP_NAME_SEC_WEBSOCKET_VERSION, HTTP_TEXT("13"));
@@ -142,14 +141,23 @@ static void refuse_answer(struct exchange *x, const struct verdict *verdict)
 	exchange_answer_text(x, verdict->status, "application/json", body, (size_t)n);
 }
 
+void exchange_note(struct exchange *x, const struct reason *reason)
+{
+	if (x->refusal || reason == &RING_DONE)
+		return;
+	x->refusal = reason;
+	metrics_refused(&x->worker->metrics, reason);
+	log_refusal(&x->worker->log, x->client, reason);
+}
+
 void exchange_refuse(struct exchange *x, const struct reason *reason)
 {
 	const struct verdict *verdict = verdict_of(reason);
 
-	if (x->refusal)
+	if (x->refused)
 		return;
-	x->refusal = reason;
-	metrics_refused(&x->worker->metrics, reason);
+	x->refused = true;
+	exchange_note(x, reason);
 	if (x->answered)
 		pipe_break(x->out, reason);
 	else

@@ -67,6 +67,7 @@ struct exchange {
 	const struct serve *serve;       /* NULL: not routed yet, or refused */
 	void *state;                     /* the target's, from the arena */
 
+	const char *allow;               /* the methods its target knows: set before METHOD_NOT_ALLOWED is given */
 	const struct reason *refusal;    /* why it was refused, or cut short; NULL: all went well */
 	const char *upstream;            /* address of the server that was asked, for the log */
 	const char *client;              /* address of the client, without the port */
@@ -74,6 +75,7 @@ struct exchange {
 	bool answered;                   /* exchange_answer or exchange_refuse was called */
 	bool upgrades;                   /* set by the target before it answers 101 */
 	bool upgraded;                   /* `in` and `out` are the connection's */
+	bool refused;                    /* exchange_refuse was called: the target is not asked any more */
 	bool done;                       /* exchange_done was called */
 	uint64_t began_ns;
 	uint64_t body_bytes_in;
@@ -95,6 +97,9 @@ void exchange_answer(struct exchange *);
 /* Answers with the verdict's status and {"error":…,"message":…}, or, when an answer is under way already, breaks `out`.
  * The target's step is not called any more. */
 void exchange_refuse(struct exchange *, const struct reason *);
+
+/* Notes why it ends otherwise than it should: metric, log, access line. The first reason stays; harmless with RING_DONE. */
+void exchange_note(struct exchange *, const struct reason *);
 
 /* A whole answer from memory: status, type, body; the body is copied. */
 void exchange_answer_text(struct exchange *, unsigned status, const char *type, const void *body, size_t n);

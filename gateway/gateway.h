@@ -44,6 +44,8 @@ struct worker {
 	struct link admins;              /* those of the admin socket: they hold no drain up */
 	unsigned client_count;           /* connections of clients; those above limits.connections_max are told so */
 	unsigned upstream_count;         /* connections to upstreams, at most limits.connections_max */
+	uint64_t date_second;            /* the second that `date` says */
+	char date[32];                   /* for the field of that name */
 	bool draining;                   /* this core has heard of it */
 	bool told_drained;
 	_Atomic bool gone;               /* its core answers no messages any more; read by core 0 */
@@ -72,6 +74,9 @@ bool worker_open(struct worker *, const struct worker_sockets *);
  * is over; at timeouts.drain, or with `at_once` now, everything that is left is closed. A core ends when its last client has;
  * core 0 is the last, because it hears signals and answers the admin socket. */
 void worker_drain(struct worker *, bool at_once);
+
+/* The present second as RFC 9110 §5.6.7 writes it; valid until the next call. */
+const char *worker_date(struct worker *);
 
 /* A client's connection of this core has ended: when it was the last of a draining core, the core ends. */
 void worker_conn_ended(struct worker *);

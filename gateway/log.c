@@ -2,6 +2,7 @@
 #include "gateway/log.h"
 #include "gateway/exchange.h"
 #include "gateway/gateway.h"
+#include "gateway/verdict.h"
 
 #include <fcntl.h>
 #include <stdarg.h>
@@ -37,12 +38,19 @@ int log_open_file(const struct config_log *config)
 	return fd < 0 ? -2 : fd;
 }
 
+/* The ring writes no more. What still waits is written here, before anything else ends: a few lines, once. */
 static void log_ended(struct scope *scope)
 {
 	struct log *log = owner_of(scope, struct log, scope);
+	struct file *file = &log->file;
 
-	file_fini(&log->file);
-	log->open = false;
+	for (struct chunk *chunk = file->lent ? file->lent : pipe_take(&file->in); chunk && !file->error; chunk = pipe_take(&file->in)) {
+		(void)!write(log->fd, chunk->bytes + chunk->begin, chunk_size(chunk));
+		if (chunk != file->lent)
+			chunk_put(&file->core->pool, chunk);
+	}
+	file->fd = -1; /* kept for the lines of exchanges that end after us */
+	file_fini(file);
 }
 
 static size_t log_bytes(const struct scope *scope)
@@ -54,7 +62,7 @@ static const struct scope_kind log_kind = { .name = "access log", .bytes_held = 
 
 void log_init(struct log *log, struct core *core, int fd, enum config_log_level level)
 {
-	*log = (struct log){ .level = level, .fd = fd, .open = fd >= 0 };
+	*log = (struct log){ .core = core, .level = level, .fd = fd, .open = fd >= 0 };
 	if (!log->open)
 		return;
 	scope_open(&log->scope, &core->root, &log_kind);
@@ -120,19 +128,19 @@ static void line_text(struct line *line, const char *bytes, size_t n, size_t mos
 
 static void line_time(struct line *line, struct log *log)
 {
-	struct timespec now;
+	const uint64_t now_ns = kernel_wall_ns(log->core->kernel);
 	char ms[5];
 
-	clock_gettime(CLOCK_REALTIME, &now);
-	if ((uint64_t)now.tv_sec != log->second) {
+	if (now_ns / 1000000000 != log->second) {
+		const time_t second = (time_t)(now_ns / 1000000000);
 		struct tm utc;
 
-		log->second = (uint64_t)now.tv_sec;
-		gmtime_r(&now.tv_sec, &utc);
+		log->second = (uint64_t)second;
+		gmtime_r(&second, &utc);
 		strftime(log->second_text, sizeof log->second_text, "%Y-%m-%dT%H:%M:%S", &utc);
 	}
 	ms[0] = '.';
-	for (long i = 3, left = now.tv_nsec / 1000000; i > 0; i--, left /= 10)
+	for (long i = 3, left = (long)(now_ns / 1000000 % 1000); i > 0; i--, left /= 10)
 		ms[i] = (char)('0' + left % 10);
 	ms[4] = 'Z';
 	line_say(line, "{\"ts\":\"");
@@ -154,7 +162,8 @@ static void line_where(struct line *line, const struct exchange *x)
 	line_say(line, ",\"method\":");
 	line_text(line, x->request.method_text.bytes, x->request.method_text.size, METHOD_BYTES_MAX);
 	line_say(line, ",\"host\":");
-	line_text(line, x->request.host.bytes, x->request.host.size, HOST_BYTES_MAX);
+	/* Only what is a host name: beside it, in a request that was refused, may stand anything. */
+	line_text(line, x->request.host_name.bytes, x->request.host_name.size, HOST_BYTES_MAX);
 	line_say(line, ",\"path\":");
 	if (path_is_private(x->route))
 		line_text(line, route, strlen(route), PATH_BYTES_MAX);
@@ -184,7 +193,11 @@ void log_access(struct log *log, const struct exchange *x)
 
 	if (!log->open)
 		return;
-	if (!scope_live(&log->scope) || log->file.error || pipe_free(&log->file.in) == 0) {
+	if (log->file.losses > 0 && !log->told_error) {
+		log_say(log->level, CONFIG_LOG_ERROR, "the access log cannot be written: %s; lines are lost", strerror(log->file.last_error));
+		log->told_error = true;
+	}
+	if (log->file.error || (scope_live(&log->scope) && pipe_free(&log->file.in) == 0)) {
 		metric_add(&x->worker->metrics.log_lines_dropped, 1);
 		return;
 	}
@@ -214,7 +227,36 @@ void log_access(struct log *log, const struct exchange *x)
 		line_say(&line, "null");
 	*line.at++ = '}';
 	*line.at++ = '\n';
-	pipe_write(&log->file.in, bytes, (size_t)(line.at - bytes));
+	if (scope_live(&log->scope))
+		pipe_write(&log->file.in, bytes, (size_t)(line.at - bytes));
+	else
+		(void)!write(log->fd, bytes, (size_t)(line.at - bytes));
+}
+
+void log_fini(struct log *log)
+{
+	if (log->open)
+		close(log->fd);
+	log->open = false;
+}
+
+/* ---- refusals ------------------------------------------------------------------------------------------------------------------ */
+
+void log_refusal(struct log *log, const char *client, const struct reason *reason)
+{
+	const struct core *core = log->core;
+	enum config_log_level level = (enum config_log_level)verdict_of(reason)->level;
+
+	if (level > log->level)
+		return;
+	if (core->now_ms / 1000 != log->said_second) {
+		if (log->said > LOG_REFUSALS_MAX)
+			log_say(log->level, level, "and %u more in that second", log->said - LOG_REFUSALS_MAX);
+		log->said_second = core->now_ms / 1000;
+		log->said = 0;
+	}
+	if (log->said++ < LOG_REFUSALS_MAX)
+		log_say(log->level, level, "%s: %s (%s)", client, reason->sentence, reason->name);
 }
 
 /* ---- for people ------------------------------------------------------------------------------------------------------------- */

@@ -13,16 +13,20 @@
 #include "ring/scope.h"
 
 #define LOG_LINE_BYTES_MAX 4096u
+#define LOG_REFUSALS_MAX 10u
 
 struct exchange;
-struct conn;
 
 struct log {
+	struct core *core;
 	struct scope scope;              /* under the core's root */
 	struct file file;
 	bool open;                       /* access lines are wanted */
 	enum config_log_level level;
 	int fd;
+	bool told_error;                 /* that the file cannot be written */
+	uint64_t said_second;            /* in which `said` lines about refusals went to standard error */
+	unsigned said;
 	uint64_t second;                 /* the second whose text is kept, because formatting a date is dear */
 	char second_text[24];
 };
@@ -33,8 +37,15 @@ int log_open_file(const struct config_log *);
 
 void log_init(struct log *, struct core *, int fd, enum config_log_level level);
 
-/* One line for an exchange that is over: ts, core, peer, method, host, path, route, status, bytes_in, bytes_out, ms, tls, upstream, reason. */
+/* One line for an exchange that is over: ts, core, client, method, host, path, route, status, bytes_in, bytes_out, ms, tls, upstream,
+ * error. Also when the core is ending and the ring writes no more: then it is written at once. */
 void log_access(struct log *, const struct exchange *);
+
+/* A refusal on standard error, if its verdict's level is wanted there; at most LOG_REFUSALS_MAX a second and core. */
+void log_refusal(struct log *, const char *client, const struct reason *);
+
+/* After the core has run: the descriptor. */
+void log_fini(struct log *);
 
 /* One line on standard error: "postern: level: text". */
 void log_say(enum config_log_level at, enum config_log_level level, const char *format, ...) __attribute__((format(printf, 3, 4)));

@@ -11,6 +11,7 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #define DESCRIPTORS_RESERVED 64u         /* standard streams, rings, listeners, logs */
@@ -183,6 +184,9 @@ bool start_bind(const struct config *config, unsigned cores, int *fds)
 			int fd = local && core > 0 ? dup(fds[i]) :
 			                             kernel_listen(NULL, (const struct sockaddr *)&address->socket, address->length, BACKLOG);
 
+			/* As nginx does: a server in front of us runs as another user. */
+			if (fd >= 0 && local && core == 0)
+				chmod(((const struct sockaddr_un *)&address->socket)->sun_path, 0666);
 			if (fd < 0)
 				return refuse("listener %s: %s", address->text, bind_sentence(local && core > 0 ? errno : -fd));
 			fds[core * config->listener_count + i] = fd;
@@ -208,11 +212,16 @@ static void make_directories(const char *path)
 
 bool start_bind_admin(const struct config *config, int *fd)
 {
+	mode_t mask;
+
 	*fd = -1;
 	if (!config->admin)
 		return true;
 	make_directories(config->admin);
+	/* Mode 0600, before anybody can connect. */
+	mask = umask(0177);
 	*fd = kernel_listen(NULL, (const struct sockaddr *)&config->admin_address.socket, config->admin_address.length, BACKLOG);
+	umask(mask);
 	if (*fd < 0)
 		return refuse("admin socket %s: %s", config->admin, bind_sentence(-*fd));
 	return true;

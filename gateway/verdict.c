@@ -21,6 +21,7 @@ const struct reason CLIENT_CLOSE_LATE = { "close_late", "after our goodbye the c
 const struct reason WEBSOCKET_IDLE = { "websocket_idle", "nothing came in the time a WebSocket may be silent" };
 const struct reason WEBSOCKET_NO_PONG = { "websocket_no_pong", "the client did not answer our ping" };
 const struct reason WEBSOCKET_EXPECTED = { "websocket_expected", "this address speaks WebSocket; ask for an upgrade" };
+const struct reason WEBSOCKET_BODY = { "websocket_body", "a request for a WebSocket has no body" };
 const struct reason GATEWAY_DRAINING = { "draining", "the gateway is stopping; ask again, another will answer" };
 const struct reason CONNECTIONS_MAX = { "connections_max", "as many connections are open as limits.connections_max allows" };
 const struct reason UPSTREAM_REFUSED = { "upstream_refused", "the server behind the gateway accepts no connection" };
@@ -60,6 +61,7 @@ static const struct verdict VERDICTS[] = {
 	{ &TCP_CONNECT_LATE, 504, 0, WARN },
 	{ &TCP_SEND_LATE, 0, 0, INFO },
 	{ &TCP_RECEIVE_LATE, 408, 1001, DEBUG },
+	{ &TCP_STARVED, 503, 1013, WARN },
 	{ &TCP_FAILED, 0, 0, INFO },
 	{ &TCP_DESCRIPTORS_SPENT, 503, 1013, ERROR },
 
@@ -206,6 +208,7 @@ static const struct verdict VERDICTS[] = {
 	{ &WEBSOCKET_IDLE, 0, 1001, DEBUG },
 	{ &WEBSOCKET_NO_PONG, 0, 1001, INFO },
 	{ &WEBSOCKET_EXPECTED, 426, 0, DEBUG },
+	{ &WEBSOCKET_BODY, 400, 0, DEBUG },
 	{ &GATEWAY_DRAINING, 503, 1001, INFO },
 	{ &CONNECTIONS_MAX, 503, 1013, WARN },
 	{ &UPSTREAM_REFUSED, 502, 0, WARN },

@@ -30,6 +30,7 @@ extern const struct reason CLIENT_HANDSHAKE_LATE;    /* the TLS handshake was no
 extern const struct reason CLIENT_CLOSE_LATE;        /* after our goodbye the client did not close in time */
 extern const struct reason WEBSOCKET_IDLE;           /* nothing came on a WebSocket in its idle time */
 extern const struct reason WEBSOCKET_NO_PONG;        /* our ping was not answered by the next */
+extern const struct reason WEBSOCKET_BODY;           /* 400: an opening handshake with a body */
 extern const struct reason WEBSOCKET_EXPECTED;       /* a WebSocket target asked without an upgrade */
 extern const struct reason GATEWAY_DRAINING;         /* the program is ending */
 extern const struct reason CONNECTIONS_MAX;          /* limits.connections_max is reached */

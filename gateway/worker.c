@@ -7,6 +7,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <time.h>
 
 #define ADMIN_OPEN_MAX 64u
 #define SURPLUS_MAX(clients_max) ((clients_max) / 16 + 8) /* that can be told so; more wait in the listener's queue */
@@ -20,6 +21,11 @@ static void client_accepted(struct listener *listener, int fd)
 	struct worker *worker = listener->owner;
 
 	conn_accept(worker, listener, fd, worker->tls[listener - worker->listeners], false);
+}
+
+static void clients_stopped(struct listener *listener)
+{
+	worker_conn_ended(listener->owner);
 }
 
 static void admin_accepted(struct listener *listener, int fd)
@@ -68,13 +74,31 @@ bool worker_open(struct worker *worker, const struct worker_sockets *sockets)
 				return false;
 		}
 	}
-	for (unsigned i = 0; i < config->listener_count; i++)
-		listener_open(&worker->listeners[worker->listener_count++], &worker->core, sockets->listeners[i],
-		              config->listeners[i].address.text, clients_max + SURPLUS_MAX(clients_max), client_accepted, worker);
+	for (unsigned i = 0; i < config->listener_count; i++) {
+		listener_open(&worker->listeners[i], &worker->core, sockets->listeners[i], config->listeners[i].address.text,
+		              clients_max + SURPLUS_MAX(clients_max), client_accepted, worker);
+		worker->listeners[i].stopped = clients_stopped;
+	}
+	worker->listener_count = config->listener_count;
 	if (sockets->admin >= 0)
 		listener_open(&worker->listeners[worker->listener_count++], &worker->core, sockets->admin, config->admin,
 		              ADMIN_OPEN_MAX, admin_accepted, worker);
 	return true;
+}
+
+const char *worker_date(struct worker *worker)
+{
+	const uint64_t second = kernel_wall_ns(worker->core.kernel) / 1000000000;
+
+	if (second != worker->date_second) {
+		const time_t now = (time_t)second;
+		struct tm utc;
+
+		worker->date_second = second;
+		gmtime_r(&now, &utc);
+		strftime(worker->date, sizeof worker->date, "%a, %d %b %Y %H:%M:%S GMT", &utc);
+	}
+	return worker->date;
 }
 
 /* ---- draining ------------------------------------------------------------------------------------------------------------ */
@@ -110,9 +134,18 @@ static void another_drained(struct core *core, struct message *message)
 	worker_conn_ended(worker);
 }
 
+/* Who had dialled before the listeners closed is a client, too. */
+static bool clients_gone(const struct worker *worker)
+{
+	for (unsigned i = 0; i < worker->config->listener_count; i++)
+		if (worker->listeners[i].fd >= 0)
+			return false;
+	return link_alone(&worker->conns);
+}
+
 void worker_conn_ended(struct worker *worker)
 {
-	if (worker->draining && link_alone(&worker->conns) && scope_live(&worker->core.root))
+	if (worker->draining && clients_gone(worker) && scope_live(&worker->core.root))
 		drained(worker);
 }
 
@@ -180,4 +213,5 @@ void worker_fini(struct worker *worker)
 	free(worker->pools);
 	free(worker->listeners);
 	metrics_fini(&worker->metrics);
+	log_fini(&worker->log);
 }

@@ -7,6 +7,8 @@
 #define CORE_MAGIC 0xc04ec04eu
 #define COMPLETIONS_AT_ONCE 256u
 #define NS_PER_MS 1000000u
+#define STARVED_LOOK_MS 500u
+#define MAIL_RETRY_MS 1u
 #define TRIM_AFTER_MS 5000u
 #define TRIM_KEEP_CHUNKS 512u
 
@@ -60,9 +62,16 @@ void core_starve(struct core *core, struct core_starve *starve)
 		link_put_last(&core->starved, &starve->in_starved);
 }
 
-/* As many as there are buffers, first come first served; the others would only find none again. */
+/* As many as there are buffers, first come first served; the others would only find none again. But all are looked at now and
+ * then: if what is out of the pool belongs to them alone, nobody else will ever give a buffer back, and only the end of
+ * somebody's patience can (ring/tcp.c). */
 static void core_feed_starved(struct core *core)
 {
+	if (core->now_ms >= core->starved_due_ms) {
+		core->starved_due_ms = core->now_ms + STARVED_LOOK_MS;
+		for (struct link *link = core->starved.next; link != &core->starved; link = link->next)
+			task_wake(owner_of(link, struct core_starve, in_starved)->wakes);
+	}
 	for (unsigned n = core->buffer_count - core->returned_count; n > 0; n--) {
 		struct link *link = link_take_first(&core->starved);
 
@@ -162,6 +171,8 @@ static void core_step(struct core *core)
 		task->step(task);
 		steps++;
 	}
+	/* Also when tasks never cease: descriptors and memory must come back under the load that needs them. */
+	core_end_scopes(core);
 	stat_add(&core->stats.steps, steps);
 }
 
@@ -176,25 +187,43 @@ static void core_note(struct core *core)
 	stat_add(&stats->turns, 1);
 }
 
-/* After a storm the pool holds what the storm needed. When that has lain idle for a while its pages go back. */
+/* After a storm the pool holds what the storm needed. What has not been used for a while gives its pages back: that is what was
+ * idle at the busiest moment of that while. */
 static void core_trim(struct core *core)
 {
-	if (chunk_pool_warm(&core->pool) <= 2 * TRIM_KEEP_CHUNKS) {
+	const uint64_t warm_count = chunk_pool_warm(&core->pool);
+
+	if (warm_count <= 2 * TRIM_KEEP_CHUNKS) {
 		core->trim_at_ms = 0;
-	} else if (core->trim_at_ms == 0) {
+		return;
+	}
+	if (core->trim_at_ms == 0) {
 		core->trim_at_ms = core->now_ms + TRIM_AFTER_MS;
-	} else if (core->now_ms >= core->trim_at_ms) {
-		chunk_pool_trim(&core->pool, TRIM_KEEP_CHUNKS);
+		core->warm_least_count = warm_count;
+	}
+	if (warm_count < core->warm_least_count)
+		core->warm_least_count = warm_count;
+	if (core->now_ms >= core->trim_at_ms) {
+		chunk_pool_trim(&core->pool, warm_count - (core->warm_least_count - TRIM_KEEP_CHUNKS));
 		core->trim_at_ms = 0;
 	}
+}
+
+static uint64_t lesser(uint64_t a, uint64_t b)
+{
+	return a < b ? a : b;
 }
 
 static uint64_t core_wait_ns(const struct core *core)
 {
 	uint64_t ms = timer_wheel_next_ms(&core->wheel, core->now_ms);
 
-	if (core->trim_at_ms > 0 && core->trim_at_ms - core->now_ms < ms)
-		ms = core->trim_at_ms - core->now_ms;
+	if (core->trim_at_ms > 0)
+		ms = lesser(ms, core->trim_at_ms - core->now_ms);
+	if (!link_alone(&core->starved))
+		ms = lesser(ms, core->starved_due_ms - core->now_ms);
+	if (mailbox_waits(core))
+		ms = lesser(ms, MAIL_RETRY_MS);
 
 	return ms == UINT64_MAX ? UINT64_MAX : ms * NS_PER_MS;
 }
@@ -212,6 +241,9 @@ bool core_turn(struct core *core, bool wait)
 	core_feed_starved(core);
 	core_step(core);
 	if (core->root.state == SCOPE_ENDED) {
+		/* What the last turn posted is announced, or the others would sleep on it. */
+		mailbox_flush(core);
+		kernel_enter(core->kernel, 0);
 		core_note(core);
 		return false;
 	}

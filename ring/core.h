@@ -4,7 +4,7 @@
  *
  *   completions ─▶ done()s note and wake          nothing else happens in them
  *   timers due, mail from other cores ─▶ wakes
- *   tasks ─▶ look, move bytes, ask for operations (until none is left, or TURN_STEPS_MAX)
+ *   tasks ─▶ look, move bytes, ask for operations (until none is left, or TURN_STEPS_MAX), and in between
  *   scopes with nothing left ─▶ ended()           the only place where memory goes
  *   operations asked for ─▶ submission entries    the only place that writes them
  *   enter the kernel once: submit, and wait unless there is work
@@ -13,7 +13,7 @@
  * immutable configuration, and atomics.
  *
  * Owner: whoever opens it.   Thread: its own; the `stats` may be read by any (relaxed).   Units: ms, ns as named.
- * Errors: kernel_fault at opening.   Limits: CORES_MAX cores in a process. */
+ * Errors: kernel_fault at opening.   Limits: TURN_STEPS_MAX steps a turn. */
 #ifndef RING_CORE_H
 #define RING_CORE_H
 
@@ -28,7 +28,6 @@
 
 #include <stdatomic.h>
 
-#define CORES_MAX 256u
 #define TURN_STEPS_MAX 4096u
 
 struct core;
@@ -91,7 +90,9 @@ struct core {
 	unsigned buffer_count;
 	struct link starved;             /* tasks that wait for receive buffers, in order: core_starve */
 
+	uint64_t starved_due_ms;         /* when all that starve are looked at again */
 	uint64_t trim_at_ms;             /* when idle memory is given back; 0: there is little */
+	uint64_t warm_least_count;       /* idle chunks at the busiest moment since that was decided */
 	struct timer_wheel wheel;
 	struct mailbox mailbox;
 	struct core_stats stats;

@@ -8,18 +8,24 @@ static void file_written(struct op *op, const struct completion *completion)
 {
 	struct file *file = owner_of(op, struct file, write);
 
+	/* What is written is written, also when the scope is closing and no step will look. */
+	if (completion->result > 0)
+		file->lent->begin += (uint32_t)completion->result;
 	file->written = completion->result;
 	file->written_noted = true;
 	task_wake(&file->task);
 }
 
+/* A full disk may have room again: this chunk is lost, the next is tried. Anything else is for good. */
 static void file_failed(struct file *file, int error)
 {
-	if (!file->error)
-		file->error = error;
-	if (file->lent)
-		chunk_put(&file->core->pool, file->lent);
+	chunk_put(&file->core->pool, file->lent);
 	file->lent = NULL;
+	file->losses++;
+	file->last_error = error;
+	if (error == ENOSPC || error == EDQUOT || error == EIO)
+		return;
+	file->error = error;
 	pipe_refuse(&file->in, &TCP_FAILED);
 }
 
@@ -29,9 +35,7 @@ static void file_step(struct task *task)
 
 	if (file->written_noted) {
 		file->written_noted = false;
-		if (file->written > 0)
-			file->lent->begin += (uint32_t)file->written;
-		else if (file->written != -EINTR && file->written != -EAGAIN)
+		if (file->written <= 0 && file->written != -EINTR && file->written != -EAGAIN)
 			file_failed(file, file->written < 0 ? -file->written : EIO);
 		if (file->lent && chunk_size(file->lent) == 0) {
 			chunk_put(&file->core->pool, file->lent);

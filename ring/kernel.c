@@ -18,6 +18,7 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/un.h>
+#include <sys/utsname.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -161,6 +162,15 @@ uint64_t kernel_now_ns(const struct kernel *kernel)
 
 	(void)kernel;
 	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (uint64_t)now.tv_sec * NS_PER_S + (uint64_t)now.tv_nsec;
+}
+
+uint64_t kernel_wall_ns(const struct kernel *kernel)
+{
+	struct timespec now;
+
+	(void)kernel;
+	clock_gettime(CLOCK_REALTIME, &now);
 	return (uint64_t)now.tv_sec * NS_PER_S + (uint64_t)now.tv_nsec;
 }
 
@@ -312,9 +322,14 @@ void kernel_buffer_lend(struct kernel *kernel, uint16_t id, void *bytes, uint32_
 /* A socket file that nobody listens on any more, left by a process that was killed, is taken away. */
 static bool socket_file_is_stale(const struct sockaddr *address, socklen_t size)
 {
-	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	struct stat file;
+	int fd;
 	bool stale;
 
+	/* Connecting to anything else is refused as well, and a file that happens to be there is nobody's to delete. */
+	if (lstat(((const struct sockaddr_un *)address)->sun_path, &file) < 0 || !S_ISSOCK(file.st_mode))
+		return false;
+	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (fd < 0)
 		return false;
 	stale = connect(fd, address, size) < 0 && errno == ECONNREFUSED;
@@ -325,16 +340,17 @@ static bool socket_file_is_stale(const struct sockaddr *address, socklen_t size)
 static int bind_unix(int fd, const struct sockaddr *address, socklen_t size)
 {
 	const char *path = ((const struct sockaddr_un *)address)->sun_path;
-	int result;
+	int result = bind(fd, address, size);
 
-	/* Mode 0600: who may connect is decided here, before anybody can. fchmod acts on the inode that bind makes. */
-	fchmod(fd, 0600);
-	result = bind(fd, address, size);
-	if (result < 0 && errno == EADDRINUSE && socket_file_is_stale(address, size)) {
-		unlink(path);
-		result = bind(fd, address, size);
+	if (result < 0 && errno == EADDRINUSE) {
+		if (socket_file_is_stale(address, size)) {
+			unlink(path);
+			result = bind(fd, address, size);
+		} else {
+			errno = EADDRINUSE;
+		}
 	}
-	return result < 0 ? result : chmod(path, 0600);
+	return result;
 }
 
 int kernel_listen(struct kernel *kernel, const struct sockaddr *address, socklen_t size, int backlog)
@@ -465,6 +481,45 @@ static bool probe_announce(struct kernel *kernel, struct kernel_fault *fault)
 	return true;
 }
 
+/* From 6.14 on a ring's memory counts against RLIMIT_MEMLOCK; before, nothing of it does. */
+static bool rings_are_charged(void)
+{
+	struct utsname name;
+	unsigned major = 0, minor = 0;
+
+	return uname(&name) == 0 && sscanf(name.release, "%u.%u", &major, &minor) == 2 && (major > 6 || (major == 6 && minor >= 14));
+}
+
+/* A send that takes what the socket takes, one that waits under a linked timeout, and a cancel by user_data. */
+static bool probe_send_and_cancel(struct kernel *kernel, int fds[2], struct kernel_fault *fault)
+{
+	char bytes[] = "!";
+	struct iovec piece = { .iov_base = bytes, .iov_len = 1 };
+	struct msghdr message = { .msg_iov = &piece, .msg_iovlen = 1 };
+	struct kernel_request send = { .code = KERNEL_SEND_NOW, .fd = fds[1], .message = &message };
+	const struct kernel_request receive = { .code = KERNEL_RECEIVE, .fd = fds[1] };
+	struct kernel_completion got[2] = { 0 };
+
+	kernel_start(kernel, &send, 2);
+	send.code = KERNEL_SEND;
+	send.within_ms = 1000;
+	kernel_start(kernel, &send, 3);
+	if (probe_wait(kernel, got, 2) != 2 || got[0].result != 1 || got[1].result != 1) {
+		fault_say(fault, "this kernel's io_uring does not send as we need it (results %d, %d); Linux 6.1 or newer is needed",
+		          got[0].result, got[1].result);
+		return false;
+	}
+	kernel_start(kernel, &receive, 4);
+	kernel_enter(kernel, 0);
+	kernel_cancel(kernel, 4);
+	if (probe_wait(kernel, got, 1) != 1 || got[0].result != -ECANCELED) {
+		fault_say(fault, "this kernel's io_uring does not cancel a receive by its name (result %d); Linux 6.1 or newer is needed",
+		          got[0].result);
+		return false;
+	}
+	return true;
+}
+
 bool kernel_probe(unsigned cores, unsigned buffers, struct kernel_fault *fault)
 {
 	struct kernel *kernel = kernel_open(buffers, fault);
@@ -482,12 +537,12 @@ bool kernel_probe(unsigned cores, unsigned buffers, struct kernel_fault *fault)
 	}
 	kernel_buffer_lend(kernel, 0, bytes[0], sizeof bytes[0]);
 	kernel_buffer_lend(kernel, 1, bytes[1], sizeof bytes[1]);
-	good = probe_receive(kernel, fds, fault) && probe_announce(kernel, fault);
+	good = probe_receive(kernel, fds, fault) && probe_send_and_cancel(kernel, fds, fault) && probe_announce(kernel, fault);
 	close(fds[0]);
 	close(fds[1]);
 	kernel_close(kernel);
 	/* One ring could be had; whether all can is known by sum, because the memory of a closed ring is given back late. */
-	if (good && geteuid() != 0 && getrlimit(RLIMIT_MEMLOCK, &memlock) == 0 && memlock.rlim_cur != RLIM_INFINITY &&
+	if (good && rings_are_charged() && geteuid() != 0 && getrlimit(RLIMIT_MEMLOCK, &memlock) == 0 && memlock.rlim_cur != RLIM_INFINITY &&
 	    memlock.rlim_cur < (cores + 1) * ring_locked_bytes(buffers)) {
 		fault_say(fault, "not enough locked memory: %u cores need %zu KiB, the limit is %llu KiB; raise it with ulimit -l, "
 		          "LimitMEMLOCK= (systemd) or ulimits.memlock (containers)", cores,

@@ -72,7 +72,8 @@ void kernel_close(struct kernel *);
 /* The descriptor of the ring, for kernel_announce from another core. */
 int kernel_descriptor(const struct kernel *);
 
-uint64_t kernel_now_ns(const struct kernel *); /* monotonic */
+uint64_t kernel_now_ns(const struct kernel *);  /* monotonic */
+uint64_t kernel_wall_ns(const struct kernel *); /* since 1970, UTC */
 
 /* Submission entries that can be written before kernel_enter must be called. A request needs up to two. */
 unsigned kernel_room(const struct kernel *);
@@ -106,7 +107,9 @@ void kernel_no_delay(struct kernel *, int fd);    /* harmless on a UNIX socket *
 void kernel_socket_close(struct kernel *, int fd);
 socklen_t kernel_peer(struct kernel *, int fd, struct sockaddr_storage *); /* 0 when there is none any more */
 
-/* 0 or a fault: every feature we rely on is exercised once with the production flags. Called before the first listener. */
+/* False and a fault when the kernel cannot do what connections live on: a multishot receive into lent buffers that its linked
+ * timeout ends, sends that wait and that do not, a cancel by name, a message between rings. With the production flags, before the
+ * first listener. */
 bool kernel_probe(unsigned cores, unsigned buffers, struct kernel_fault *fault);
 
 #endif

@@ -3,7 +3,6 @@
 
 #include <errno.h>
 #include <stdlib.h>
-#include <string.h>
 
 #define LISTENER_MAGIC 0x115e115eu
 
@@ -48,18 +47,20 @@ static void listener_step(struct task *task)
 
 	check(l->magic == LISTENER_MAGIC);
 	/* A callback may close everything; then `ended` closes the rest. */
-	while (l->waiting_count > 0 && scope_live(&l->scope)) {
-		int fd = l->waiting[0];
-
-		l->waiting_count--;
-		memmove(l->waiting, l->waiting + 1, l->waiting_count * sizeof *l->waiting);
+	for (unsigned i = 0; i < LISTENER_AT_ONCE && l->waiting_at < l->waiting_count; i++) {
+		if (!scope_live(&l->scope))
+			return;
 		l->open++;
-		l->accepted(l, fd);
+		l->accepted(l, l->waiting[l->waiting_at++]);
 	}
+	if (l->waiting_at == l->waiting_count)
+		l->waiting_at = l->waiting_count = 0;
+	else
+		task_wake(task);
 	if (!scope_live(&l->scope))
 		return;
 	if (l->stopping) {
-		if (op_idle(&l->accept))
+		if (op_idle(&l->accept) && l->waiting_count == 0)
 			listener_finish(l);
 		else
 			op_cancel(&l->accept);
@@ -92,13 +93,15 @@ static void listener_ended(struct scope *scope)
 	struct listener *l = owner_of(scope, struct listener, scope);
 
 	/* Accepted while the scope was closing: the client sees an end before any byte, and may try again. */
-	for (unsigned i = 0; i < l->waiting_count; i++)
+	for (unsigned i = l->waiting_at; i < l->waiting_count; i++)
 		kernel_socket_close(l->core->kernel, l->waiting[i]);
 	free(l->waiting);
 	l->waiting = NULL;
-	l->waiting_count = l->waiting_size = 0;
+	l->waiting_at = l->waiting_count = l->waiting_size = 0;
 	kernel_socket_close(l->core->kernel, l->fd);
 	l->fd = -1;
+	if (l->stopped)
+		l->stopped(l);
 }
 
 static const char *listener_where(const struct scope *scope)

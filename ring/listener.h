@@ -5,8 +5,8 @@
  * again. When `open_max` connections are open accepting stops and goes on when one has ended. Closing a listener resets
  * what is in its queue, so listener_stop first ends the accept, then takes what the queue still holds, and only then closes.
  *
- * Owner: the caller; listener_fini in `ended` of the scope it opens under the core's root.   Thread: its core's.
- * Units: none.   Errors: -errno from listener_open.   Limits: open_max. */
+ * Owner: the caller; it has a scope of its own under the core's root, whose `ended` closes the descriptor.   Thread: its core's.
+ * Units: none.   Errors: -errno from listener_open.   Limits: open_max, and what was accepted before it was seen to be reached. */
 #ifndef RING_LISTENER_H
 #define RING_LISTENER_H
 
@@ -18,6 +18,7 @@
 #include "ring/timer.h"
 
 #define LISTENER_PAUSE_MS 100u
+#define LISTENER_AT_ONCE 64u             /* connections made in one step */
 
 struct listener;
 
@@ -33,9 +34,11 @@ struct listener {
 	struct task task;
 	struct timer pause;
 	listener_accepted *accepted;
+	void (*stopped)(struct listener *); /* set it after listener_open: nobody comes through here any more; may be NULL */
 	void *owner;                     /* the caller's word */
 	const char *name;                /* the address, for people */
-	int *waiting;                    /* descriptors accepted and not yet given on */
+	int *waiting;                    /* descriptors accepted and not yet given on: from waiting_at to waiting_count */
+	unsigned waiting_at;
 	unsigned waiting_count;
 	unsigned waiting_size;
 	unsigned open_max;

@@ -72,7 +72,7 @@ void mailbox_deliver(struct core *core)
 bool mailbox_flush(struct core *core)
 {
 	struct mailbox *mine = &core->mailbox;
-	bool left = false;
+	bool own = false;
 
 	for (unsigned to = 0; to < mine->count; to++) {
 		struct core *other = core->cores->all[to];
@@ -88,15 +88,22 @@ bool mailbox_flush(struct core *core)
 			}
 			mine->announce[to] = true; /* the reader may have gone to sleep since the last time */
 		}
-		left |= !link_alone(&mine->waiting[to]);
 		/* To oneself nothing need be announced: the turn that posted does not sleep (ring/core.c). */
 		if (mine->announce[to] && to != core->index) {
 			if (kernel_room(core->kernel) < 1)
 				return true;
 			kernel_announce(core->kernel, kernel_descriptor(other->kernel), (uint64_t)KIND_MAIL << 56);
 		}
-		left |= mine->announce[to] && to == core->index;
+		own |= mine->announce[to] && to == core->index;
 		mine->announce[to] = false;
 	}
-	return left;
+	return own;
+}
+
+bool mailbox_waits(const struct core *core)
+{
+	for (unsigned to = 0; to < core->mailbox.count; to++)
+		if (!link_alone(&core->mailbox.waiting[to]))
+			return true;
+	return false;
 }

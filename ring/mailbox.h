@@ -52,6 +52,7 @@ struct mailbox {
 void mailbox_init(struct mailbox *, unsigned cores);
 void mailbox_fini(struct mailbox *);
 void mailbox_deliver(struct core *);   /* all that has arrived */
-bool mailbox_flush(struct core *);     /* waiting messages and announcements out; true when some still wait */
+bool mailbox_flush(struct core *);     /* waiting messages and announcements out; true: this core must turn again at once */
+bool mailbox_waits(const struct core *); /* a queue is full: to be tried again soon */
 
 #endif

@@ -6,7 +6,7 @@
  * Bounded: a full pipe is not filled, and once full it opens again when half of it is read; then the writer is woken.
  * New bytes, the end and a break wake the reader. So backpressure is not code, and nobody waits for a wake of his own.
  * A pipe ends once, cleanly (pipe_end) or broken with a reason (pipe_break); both arrive after the bytes before them.
- * An empty pipe holds no chunk. Small pieces share a chunk, so memory is at most about four times the bytes.
+ * An empty pipe holds no chunk. Small pieces share a chunk, so a full pipe holds at most about five times its bytes.
  *
  * Words:  free   bytes the writer may still add            room   memory to write them into
  *         peek   the first bytes, in place                 take   the first chunk, yours from now on

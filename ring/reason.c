@@ -15,6 +15,7 @@ const struct reason TCP_UNREACHABLE = { "unreachable", "there is no way to that 
 const struct reason TCP_CONNECT_LATE = { "connect_late", "the connection was not established in time" };
 const struct reason TCP_SEND_LATE = { "send_late", "the other side did not read in time" };
 const struct reason TCP_RECEIVE_LATE = { "receive_late", "the other side sent nothing in time" };
+const struct reason TCP_STARVED = { "memory_bytes_max", "the memory for bytes on their way is spent, and none came free in time" };
 const struct reason TCP_FAILED = { "connection_failed", "the kernel reported an error on the connection" };
 const struct reason TCP_DESCRIPTORS_SPENT = { "descriptors_spent", "the process has no file descriptor left" };
 

@@ -26,6 +26,7 @@ extern const struct reason TCP_UNREACHABLE;        /* connect: no route, host or
 extern const struct reason TCP_CONNECT_LATE;       /* connect: the deadline passed first */
 extern const struct reason TCP_SEND_LATE;          /* a write made no end before its deadline: the reader is too slow */
 extern const struct reason TCP_RECEIVE_LATE;       /* nothing arrived before the deadline */
+extern const struct reason TCP_STARVED;            /* limits of memory left no buffer to receive into, for too long */
 extern const struct reason TCP_FAILED;             /* any other error of the kernel */
 extern const struct reason TCP_DESCRIPTORS_SPENT;  /* EMFILE or ENFILE where a socket was wanted */
 

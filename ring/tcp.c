@@ -9,6 +9,7 @@
 #define SEND_BYTES_MAX (64u * 1024u)
 #define SEND_WITHIN_MS 30000u
 #define SLACK_MS 100u
+#define STARVED_MS_MIN 1000u             /* without a buffer, before a connection is given up */
 
 static const struct reason *reason_of(int error)
 {
@@ -143,6 +144,7 @@ static void receive_arm(struct tcp *t, bool once)
 {
 	uint64_t left_ms = tcp_left_ms(t);
 
+	t->receive.name = t->wait.name ? t->wait.name : "receive";
 	t->receive.request = (struct kernel_request){ .code = once ? KERNEL_RECEIVE_ONCE : KERNEL_RECEIVE, .fd = t->fd };
 	t->arm_due_ms = UINT64_MAX;
 	if (left_ms != UINT64_MAX) {
@@ -164,7 +166,17 @@ static void receive_late(struct tcp *t)
 		pipe_break(t->in, t->wait.late);
 	} else {
 		task_wake(t->in->reader);
+		task_wake(t->watcher); /* with TLS between, the reader is not the one who counts silences */
 	}
+}
+
+/* What the peer sends lies unread in the socket, so he is not late; but a core whose memory is all with peers who wait for
+ * memory gets none back unless somebody gives up. */
+static bool starved_late(const struct tcp *t)
+{
+	const uint64_t patience_ms = t->wait.ms > STARVED_MS_MIN ? t->wait.ms : STARVED_MS_MIN;
+
+	return t->core->now_ms - t->held_since_ms >= patience_ms && !core_has_buffers(t->core);
 }
 
 static void step_receive(struct tcp *t)
@@ -189,8 +201,14 @@ static void step_receive(struct tcp *t)
 		tcp_hold(t);
 		return;
 	}
-	if (!link_alone(&t->starve.in_starved))
+	if (!link_alone(&t->starve.in_starved)) {
+		if (starved_late(t)) {
+			link_remove(&t->starve.in_starved);
+			t->receive_ended = true;
+			pipe_break(t->in, &TCP_STARVED);
+		}
 		return;
+	}
 	once = t->held;
 	if (t->held) {
 		tcp_go_on(t);
@@ -274,6 +292,7 @@ static void connect_noted(struct tcp *t)
 	t->connecting = false;
 	if (t->sent == 0) {
 		t->wait_began_ms = t->received_ms = t->core->now_ms;
+		task_wake(t->watcher);
 		return;
 	}
 	reason = t->sent == -ECANCELED || t->sent == -ETIMEDOUT ? &TCP_CONNECT_LATE : reason_of(-t->sent);
@@ -296,6 +315,8 @@ static void send_noted(struct tcp *t)
 		send_advance(t, (uint32_t)t->sent);
 	if (t->lent_count == 0)
 		return;
+	if (t->send_blocked && t->sent > 0)
+		stat_add(&t->core->stats.deadlines_fired, 1); /* only its timeout ends such a send short */
 	if (t->sent < 0 && t->sent != -EAGAIN && t->sent != -ECANCELED && t->sent != -EINTR) {
 		send_failed(t, reason_of(-t->sent));
 		return;

@@ -1,7 +1,7 @@
 /* ring/tcp.h — a stream socket between two pipes.
  *
  *   socket ──receive──▶ in ─▶ (an engine)            one multishot receive under one linked timeout
- *   socket ◀──send───── out ◀─ (an engine)           one vectored send in flight, up to TCP_SEND_BYTES_MAX gathered
+ *   socket ◀──send───── out ◀─ (an engine)           one vectored send in flight, up to 64 KiB gathered
  *
  * Receiving: armed while `in` has room; cancelled when it fills, armed again when it opens: once at a time until the reader
  * has caught up, because a multishot receive may bring half a megabyte before we see that the pipe is full. The linked timeout covers the
@@ -51,7 +51,7 @@ struct tcp {
 	struct pipe *in;
 	struct pipe *out;
 	struct task task;
-	struct task *watcher;            /* woken when our FIN is out and when the socket fails; may be NULL */
+	struct task *watcher;            /* woken when connected, at a silence, when our FIN is out, at a failure; may be NULL */
 	struct op receive;
 	struct op send;                  /* also the connect */
 	struct core_starve starve;
@@ -60,7 +60,7 @@ struct tcp {
 	uint64_t wait_began_ms;
 	uint64_t held_since_ms;
 	uint64_t received_ms;            /* when the last byte came */
-	uint64_t arm_due_ms;             /* when the present arm's linked timeout fires; 0: it has none */
+	uint64_t arm_due_ms;             /* when the present arm's linked timeout fires; UINT64_MAX: it has none */
 	unsigned silences;
 
 	struct chunk *lent[TCP_SEND_CHUNKS_MAX]; /* in the send now */

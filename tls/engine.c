@@ -92,8 +92,8 @@ static void keys_forget(struct tls *t)
 static void tell_in_clear(struct tls *t, const struct reason *reason)
 {
 	static const char HTTP_ANSWER[] =
-		"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nContent-Length: 43\r\nConnection: close\r\n\r\n"
-		"This port speaks HTTPS; use https:// here.\n";
+		"HTTP/1.1 400 Bad Request\r\nContent-Type: application/json\r\nContent-Length: 79\r\nConnection: close\r\n\r\n"
+		"{\"error\":\"tls_plain_http\",\"message\":\"this port speaks TLS; use https:// here\"}\n";
 	uint8_t record[] = { TLS_ALERT, 3, 3, 0, 2, TLS_ALERT_FATAL, 0 };
 
 	/* A person who forgot the s gets an answer that he can read. */

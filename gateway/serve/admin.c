@@ -126,6 +126,12 @@ static const struct page {
 	{ "/drain", HTTP_METHOD_POST, order_drain },
 };
 
+static void refuse_method(struct exchange *x, enum http_method right)
+{
+	x->allow = right == HTTP_METHOD_GET ? "GET, HEAD" : "POST";
+	exchange_refuse(x, &METHOD_NOT_ALLOWED);
+}
+
 /* ---- the target --------------------------------------------------------------------------------------------------------------- */
 
 static void admin_begin(struct exchange *x)
@@ -142,7 +148,7 @@ static void admin_begin(struct exchange *x)
 		if (PAGES[i].method == method)
 			PAGES[i].answer(x);
 		else
-			exchange_refuse(x, &METHOD_NOT_ALLOWED);
+			refuse_method(x, PAGES[i].method);
 		return;
 	}
 	exchange_refuse(x, &ROUTE_NONE);

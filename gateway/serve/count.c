@@ -124,6 +124,7 @@ static void count_begin(struct exchange *x)
 	case HTTP_METHOD_POST:
 		break;
 	default:
+		x->allow = "GET, HEAD, POST";
 		exchange_refuse(x, &METHOD_NOT_ALLOWED);
 		return;
 	}

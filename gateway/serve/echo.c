@@ -50,6 +50,8 @@ static void echo_begin(struct exchange *x)
 	/* RFC 9110 §15.5.22: 426 says what would be right. */
 	if (reason == &WS_ACCEPT_UPGRADE && x->request.upgrade.size == 0)
 		reason = &WEBSOCKET_EXPECTED;
+	if (!reason && x->request.body != HTTP_BODY_NONE)
+		reason = &WEBSOCKET_BODY;
 	if (reason) {
 		exchange_refuse(x, reason);
 		return;
@@ -74,7 +76,7 @@ static void echo_attach(struct exchange *x, struct echo *echo)
 	const struct tcp_wait wait = {
 		.name = "frame or pong",
 		.ms = config->timeouts.websocket_idle_ms / 2 + 1,
-		.silences_max = 1,
+		.silences_max = 2, /* the first asks for a pong, the second says goodbye; see echo_step */
 		.late = &WEBSOCKET_NO_PONG,
 	};
 
@@ -83,7 +85,7 @@ static void echo_attach(struct exchange *x, struct echo *echo)
 	exchange_wait(x, &wait);
 }
 
-static void echo_goodbye(struct exchange *x, struct echo *echo)
+static void echo_goodbye(struct exchange *x, struct echo *echo, const struct reason *reason)
 {
 	const struct tcp_wait wait = {
 		.name = "close frame",
@@ -93,16 +95,14 @@ static void echo_goodbye(struct exchange *x, struct echo *echo)
 	};
 
 	echo->closing = true;
-	ws_close(&echo->ws, verdict_of(&GATEWAY_DRAINING)->close_code, "the gateway is restarting");
+	ws_close(&echo->ws, verdict_of(reason)->close_code, reason->sentence);
 	exchange_wait(x, &wait);
 }
 
 static void echo_over(struct exchange *x, const struct reason *reason)
 {
-	if (reason && reason != &CLIENT_CLOSE_LATE && !x->refusal) {
-		x->refusal = reason;
-		metrics_refused(&x->worker->metrics, reason);
-	}
+	if (reason && reason != &CLIENT_CLOSE_LATE)
+		exchange_note(x, reason);
 	exchange_done(x);
 }
 
@@ -116,9 +116,12 @@ static void echo_step(struct exchange *x)
 	if (!echo->attached)
 		echo_attach(x, echo);
 	if (x->worker->draining && !echo->closing)
-		echo_goodbye(x, echo);
+		echo_goodbye(x, echo, &GATEWAY_DRAINING);
 	if (exchange_silences(x) == 0) {
 		echo->pinged = false;
+	} else if (exchange_silences(x) > 1 && !echo->closing) {
+		exchange_note(x, &WEBSOCKET_NO_PONG);
+		echo_goodbye(x, echo, &WEBSOCKET_NO_PONG);
 	} else if (!echo->pinged) {
 		echo->pinged = true;
 		ws_ping(&echo->ws, NULL, 0);

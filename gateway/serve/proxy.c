@@ -20,7 +20,8 @@
 
 #include <string.h>
 
-#define PIECES_AT_ONCE 64u
+#define INTERIMS_MAX 16u                 /* 1xx answers before a final one */
+#define METHODS "GET, HEAD, POST, PUT, DELETE, OPTIONS, PATCH"
 #define ANSWER_HEAD_BYTES_MAX (64u * 1024u)  /* servers of clinical systems set large cookies; nginx's buffers are smaller */
 
 struct proxy {
@@ -28,7 +29,10 @@ struct proxy {
 	struct http_head request;        /* as sent on */
 	struct http1_writer writer;
 	struct http1_reader reader;
-	bool retried;
+	bool retried;                    /* an old connection turned out dead */
+	unsigned attempts;
+	unsigned interims;               /* 1xx answers */
+	bool tunnel_begun;
 	bool sent;                       /* the request is whole in upstream.out */
 	bool waits_for_body;             /* of the answer */
 	bool answer_read;
@@ -41,17 +45,45 @@ struct proxy {
 /* RFC 9110 §7.6.3's idea, in the form everybody reads: the client's address behind those that came. */
 static struct http_text forwarded_for(struct exchange *x)
 {
-	struct http_text before = http_known(&x->request, HTTP_NAME_X_FORWARDED_FOR);
-	size_t size = strlen(x->client);
+	const struct http_field *field = NULL;
+	size_t size = strlen(x->client), at = 0;
 	char *text;
 
-	if (before.size == 0)
-		return http_text_of(x->client);
-	text = arena_take(&x->arena, before.size + 2 + size);
-	memcpy(text, before.bytes, before.size);
-	memcpy(text + before.size, ", ", 2);
-	memcpy(text + before.size + 2, x->client, size);
-	return (struct http_text){ text, before.size + 2 + size };
+	while ((field = http_known_next(&x->request, HTTP_NAME_X_FORWARDED_FOR, field)))
+		size += field->value.size + 2;
+	text = arena_take(&x->arena, size);
+	/* Several fields are one list, in their order (RFC 9110 §5.3); a proxy before us may have added its own. */
+	while ((field = http_known_next(&x->request, HTTP_NAME_X_FORWARDED_FOR, field))) {
+		if (field->value.size == 0)
+			continue;
+		memcpy(text + at, field->value.bytes, field->value.size);
+		memcpy(text + at + field->value.size, ", ", 2);
+		at += field->value.size + 2;
+	}
+	memcpy(text + at, x->client, strlen(x->client));
+	return (struct http_text){ text, at + strlen(x->client) };
+}
+
+/* Fields that say where a request came from are ours to say: what a client writes there would be believed behind us. And a name
+ * with "_" is read by CGI and its heirs as the one with "-", so that it could stand for any field that we check. */
+static bool is_impostor(struct http_text name)
+{
+	static const char forwarded[] = "x-forwarded-";
+	const size_t size = sizeof forwarded - 1;
+
+	if (memchr(name.bytes, '_', name.size))
+		return true;
+	return name.size > size && http_text_is_nocase((struct http_text){ name.bytes, size }, forwarded);
+}
+
+static void impostors_remove(struct http_head *head)
+{
+	for (unsigned i = 0; i < head->field_count;) {
+		if (is_impostor(head->fields[i].name))
+			http_remove_named(head, head->fields[i].name);
+		else
+			i++;
+	}
 }
 
 static void request_make(struct exchange *x, struct proxy *p)
@@ -65,26 +97,27 @@ static void request_make(struct exchange *x, struct proxy *p)
 	to->expect_continue = false;     /* the client has been told to continue already */
 	http_remove_hop_by_hop(to);
 	http_remove(to, HTTP_NAME_EXPECT);
-	http_remove(to, HTTP_NAME_X_FORWARDED_FOR);
-	http_remove(to, HTTP_NAME_X_FORWARDED_PROTO);
-	http_remove(to, HTTP_NAME_X_FORWARDED_HOST);
+	http_remove(to, HTTP_NAME_FORWARDED);
+	http_remove(to, HTTP_NAME_X_REAL_IP);
+	impostors_remove(to);
+	http_add_known(to, HTTP_NAME_X_REAL_IP, http_text_of(x->client));
 	http_add_known(to, HTTP_NAME_X_FORWARDED_FOR, through);
 	http_add_known(to, HTTP_NAME_X_FORWARDED_PROTO, x->secure ? HTTP_TEXT("https") : HTTP_TEXT("http"));
 	if (x->request.host.size > 0)
 		http_add_known(to, HTTP_NAME_X_FORWARDED_HOST, x->request.host);
 	else
 		to->host = http_text_of(x->upstream); /* HTTP/1.0 without Host; 1.1 must have one */
-	if (!http_text_is_nocase(to->upgrade, "websocket"))
+	/* RFC 6455 §4.1: a GET, and nothing behind its head: the bytes there belong to the new protocol. */
+	if (!http_text_is_nocase(to->upgrade, "websocket") || to->method != HTTP_METHOD_GET || to->body != HTTP_BODY_NONE)
 		to->upgrade = (struct http_text){ 0 };
 }
 
 /* ---- attempts --------------------------------------------------------------------------------------------------------------- */
 
-static void upstream_wait(struct exchange *x, struct proxy *p, const char *name, uint32_t ms, const struct reason *late)
+static void upstream_wait(struct proxy *p, const char *name, uint32_t ms, const struct reason *late)
 {
 	const struct tcp_wait wait = { .name = name, .ms = ms, .late = late };
 
-	(void)x;
 	tcp_receive_within(&p->upstream->tcp, &wait);
 }
 
@@ -117,7 +150,10 @@ static bool attempt(struct exchange *x, struct proxy *p, bool fresh)
 	http1_writer_begin(&p->writer, &p->request);
 	http1_reader_begin_answer(&p->reader, &x->answer, &x->arena, &limits, &p->request);
 	p->sent = false;
-	upstream_wait(x, p, "upstream answer", config->timeouts.upstream_response_ms, &UPSTREAM_RESPONSE_LATE);
+	p->attempts++;
+	/* The time for an answer begins when the request is whole; until then the client's own times bound it. */
+	upstream_wait(p, "upstream answer", x->request.body == HTTP_BODY_NONE ? config->timeouts.upstream_response_ms : 0,
+	              &UPSTREAM_RESPONSE_LATE);
 	task_wake(&x->task);
 	return true;
 }
@@ -147,19 +183,28 @@ static void drop(struct proxy *p, const struct reason *reason)
 	p->upstream = NULL;
 }
 
+static bool may_try_again(const struct exchange *x, const struct proxy *p, bool was_old, bool unconnected)
+{
+	/* Where no connection was made nothing was sent, and the next server may be asked whatever it is. */
+	if (unconnected)
+		return p->attempts < x->route->upstream->server_count;
+	/* RFC 9110 §9.2.2: "a client can also automatically retry [an idempotent] request if the communication failure occurs
+	 * before the client is able to read the server's response." A connection that had lain idle may just have been closed. */
+	return was_old && !p->retried && x->request.body == HTTP_BODY_NONE && http_method_idempotent(x->request.method) &&
+	       !http1_reader_begun(&p->reader);
+}
+
 static void failed(struct exchange *x, struct proxy *p, const struct reason *from)
 {
 	const struct reason *reason = reason_of(p, from);
-	bool was_old = p->upstream && p->upstream->reused && !p->upstream->tcp.connecting;
+	bool was_old = p->upstream && p->upstream->reused;
+	bool unconnected = reason == &UPSTREAM_REFUSED || reason == &UPSTREAM_CONNECT_LATE;
 
 	metric_add(&x->worker->metrics.upstream_failed, 1);
 	drop(p, reason);
-	/* RFC 9110 §9.2.2: "a client can also automatically retry [an idempotent] request if the communication failure
-	 * occurs before the client is able to read the server's response." */
-	if (!x->answered && !p->retried && x->request.body == HTTP_BODY_NONE && http_method_idempotent(x->request.method) &&
-	    !http1_reader_begun(&p->reader) && (was_old || reason == &UPSTREAM_REFUSED)) {
-		p->retried = true;
-		if ((was_old || x->route->upstream->server_count > 1) && attempt(x, p, was_old))
+	if (!x->answered && may_try_again(x, p, was_old, unconnected)) {
+		p->retried |= was_old;
+		if (attempt(x, p, was_old))
 			return;
 	}
 	exchange_refuse(x, reason);
@@ -186,7 +231,7 @@ static void answer_pass_on(struct exchange *x, struct proxy *p)
 /* True: go on with the body. */
 static bool read_answer_head(struct exchange *x, struct proxy *p)
 {
-	for (unsigned i = 0; i < PIECES_AT_ONCE; i++) {
+	for (; p->interims <= INTERIMS_MAX; p->interims++) {
 		switch (http1_read_head(&p->reader, &p->upstream->in)) {
 		case HTTP1_MORE:
 			return false;
@@ -219,14 +264,11 @@ static void read_answer_body(struct exchange *x, struct proxy *p)
 	case HTTP1_MORE:
 		if (!p->waits_for_body) {
 			p->waits_for_body = true;
-			upstream_wait(x, p, "upstream body", x->worker->config->timeouts.upstream_body_ms, &UPSTREAM_BODY_LATE);
+			upstream_wait(p, "upstream body", x->worker->config->timeouts.upstream_body_ms, &UPSTREAM_BODY_LATE);
 		}
 		break;
 	case HTTP1_BROKEN:
-		if (!x->refusal) {
-			x->refusal = p->reader.reason == &UPSTREAM_BODY_LATE ? &UPSTREAM_BODY_LATE : &UPSTREAM_CUT;
-			metrics_refused(&x->worker->metrics, x->refusal);
-		}
+		exchange_note(x, p->reader.reason == &UPSTREAM_BODY_LATE ? &UPSTREAM_BODY_LATE : &UPSTREAM_CUT);
 		drop(p, x->refusal);
 		break;
 	default:
@@ -241,7 +283,7 @@ static void write_request_body(struct exchange *x, struct proxy *p)
 		p->sent = true;
 		/* The time for an answer begins when the request is whole. */
 		if (x->request.body != HTTP_BODY_NONE && !x->answered)
-			upstream_wait(x, p, "upstream answer", x->worker->config->timeouts.upstream_response_ms, &UPSTREAM_RESPONSE_LATE);
+			upstream_wait(p, "upstream answer", x->worker->config->timeouts.upstream_response_ms, &UPSTREAM_RESPONSE_LATE);
 		break;
 	case HTTP1_BROKEN:
 		/* The client's body broke: its carrier answers for that; the server must not take the part for the whole. */
@@ -259,6 +301,7 @@ static const struct tcp_wait *tunnel_wait(const struct exchange *x, struct tcp_w
 	*wait = (struct tcp_wait){
 		.name = "tunnel bytes",
 		.ms = x->worker->config->timeouts.websocket_idle_ms,
+		.silences_max = UINT32_MAX, /* one side's silence is no fault: see tunnel_step */
 		.late = &WEBSOCKET_IDLE,
 	};
 	return wait;
@@ -287,7 +330,7 @@ static void tunnel_over(struct exchange *x, struct proxy *p, const struct reason
 			pipe_break(x->out, reason);
 	}
 	drop(p, reason);
-	x->refusal = reason == &RING_DONE ? NULL : reason;
+	exchange_note(x, reason);
 	exchange_done(x);
 }
 
@@ -303,7 +346,11 @@ static void tunnel_step(struct exchange *x, struct proxy *p)
 	}
 	one_way(&u->out, x->in);
 	one_way(x->out, &u->in);
-	/* A direction that is idle is no fault while the other moves: a wait that ran out breaks a pipe only when both are silent. */
+	/* A server that tells and a client who listens are a conversation: only when both are silent is there none. */
+	if (exchange_silences(x) > 0 && u->tcp.silences > 0) {
+		tunnel_over(x, p, &WEBSOCKET_IDLE);
+		return;
+	}
 	if (x->out->ended || u->out.ended || x->out->refusal || u->out.refusal) {
 		bool both = x->out->ended && u->out.ended;
 
@@ -334,6 +381,7 @@ static void proxy_begin(struct exchange *x)
 	x->state = p;
 	/* RFC 9110 §9.3.8: TRACE sends the request back, credentials and all; nobody behind us should be asked to. */
 	if (x->request.method == HTTP_METHOD_TRACE) {
+		x->allow = METHODS;
 		exchange_refuse(x, &METHOD_NOT_ALLOWED);
 		return;
 	}
@@ -347,8 +395,8 @@ static void proxy_step(struct exchange *x)
 
 	if (p->tunnel) {
 		if (x->upgraded) {
-			if (!p->waits_for_body && p->upstream) {
-				p->waits_for_body = true;
+			if (!p->tunnel_begun && p->upstream) {
+				p->tunnel_begun = true;
 				tunnel_begin(x, p);
 			}
 			tunnel_step(x, p);
@@ -360,10 +408,11 @@ static void proxy_step(struct exchange *x)
 		if (!x->answered && !x->in->reason)
 			exchange_refuse(x, &UPSTREAM_CLOSED);
 		else if (x->answered && !p->answer_read && !x->out->ended)
-			exchange_refuse(x, &UPSTREAM_CUT);
+			exchange_refuse(x, x->in->reason ? x->in->reason : &UPSTREAM_CUT);
 		return;
 	}
-	if (!p->sent)
+	/* While it connects, and when that failed, the body stays where it is, so that another server can still be asked. */
+	if (!p->sent && !p->upstream->tcp.connecting && !p->upstream->in.reason)
 		write_request_body(x, p);
 	if (p->upstream && !x->answered && !read_answer_head(x, p))
 		return;

@@ -87,11 +87,41 @@ static struct upstream *upstream_open(struct upstream_pool *pool, struct upstrea
 	            worker->config->timeouts.upstream_connect_ms);
 	worker->upstream_count++;
 	metric_add(&worker->metrics.upstream_live, 1);
-	metric_add(&worker->metrics.upstream_opened, 1);
 	return u;
 }
 
+/* It was established, and is counted as that, once. */
+static void count_opened(struct upstream *u)
+{
+	if (u->counted || u->tcp.connecting || u->tcp.fd < 0 || u->tcp.bytes_sent == 0)
+		return;
+	u->counted = true;
+	metric_add(&u->pool->worker->metrics.upstream_opened, 1);
+}
+
 /* ---- which server ------------------------------------------------------------------------------------------------------ */
+
+/* A kept connection of whatever server of this worker: the coldest of the first that has one. */
+static bool idle_give_up(struct worker *worker)
+{
+	for (unsigned i = 0; i < worker->config->upstream_count; i++) {
+		struct upstream_pool *pool = &worker->pools[i];
+
+		for (unsigned k = 0; k < pool->config->server_count; k++) {
+			struct link *link = pool->servers[k].idle.previous;
+
+			for (; link != &pool->servers[k].idle; link = link->previous) {
+				struct upstream *u = owner_of(link, struct upstream, in_idle);
+
+				if (scope_live(&u->scope)) {
+					scope_close(&u->scope, &RING_DONE);
+					return true;
+				}
+			}
+		}
+	}
+	return false;
+}
 
 static uint64_t mix(uint64_t seed)
 {
@@ -198,14 +228,13 @@ struct upstream *pool_borrow(struct upstream_pool *pool, struct upstream **place
 	check(!*place);
 	if (u)
 		metric_add(&pool->worker->metrics.upstream_reused, 1);
-	else if (pool->worker->upstream_count >= pool->worker->config->limits.connections_max)
+	else if (pool->worker->upstream_count >= pool->worker->config->limits.connections_max && !idle_give_up(pool->worker))
 		return NULL;
 	else
 		u = upstream_open(pool, server);
 	server->live++;
 	u->borrower = place;
-	u->in.reader = task;
-	u->out.writer = task;
+	u->in.reader = u->out.writer = u->tcp.watcher = task;
 	*place = u;
 	return u;
 }
@@ -227,7 +256,8 @@ void pool_put(struct upstream *u)
 	*u->borrower = NULL;
 	u->borrower = NULL;
 	u->server->live--;
-	u->in.reader = u->out.writer = &u->task;
+	count_opened(u);
+	u->in.reader = u->out.writer = u->tcp.watcher = &u->task;
 	link_put_first(&u->server->idle, &u->in_idle);
 	pool->idle_count++;
 	metric_add(&pool->worker->metrics.upstream_idle, 1);
@@ -239,7 +269,8 @@ void pool_drop(struct upstream *u, const struct reason *reason)
 	if (u->borrower)
 		*u->borrower = NULL;
 	u->borrower = NULL;
-	u->in.reader = u->out.writer = &u->task;
+	count_opened(u);
+	u->in.reader = u->out.writer = u->tcp.watcher = &u->task;
 	if (u->tcp.failure == &TCP_REFUSED || u->tcp.failure == &TCP_CONNECT_LATE || u->tcp.failure == &TCP_UNREACHABLE)
 		u->server->shunned_until_ms = u->pool->worker->core.now_ms + SHUN_MS;
 	scope_close(&u->scope, reason);

@@ -49,7 +49,7 @@ struct upstream {
 	struct link in_idle;
 	struct upstream **borrower;      /* NULL while idle; set to NULL here when the connection ends */
 	bool reused;                     /* it has carried a request before this one */
-	bool counted;
+	bool counted;                    /* in upstream_opened */
 };
 
 void pool_init(struct upstream_pool *, struct worker *, const struct config_upstream *);

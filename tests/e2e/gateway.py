@@ -45,7 +45,8 @@ class Gateway:
         self.stderr_path = self.directory / "stderr.log"
         self.certificates = certificates
         (self.directory / "state").mkdir(exist_ok=True)
-        timeouts = {"upstream_keep_alive": UPSTREAM_KEEP_ALIVE, **sections.pop("timeouts", {})}
+        # A drain that only its deadline ends has lost something on the way; here it would take longer than a test waits.
+        timeouts = {"upstream_keep_alive": UPSTREAM_KEEP_ALIVE, "drain": "5m", **sections.pop("timeouts", {})}
         # YAML contains JSON, so no library is needed to write it.
         self.configuration = {
             "cores": cores, "admin": "admin.sock", "state": "state",

@@ -286,15 +286,16 @@ def test_a_silent_socket_is_pinged_and_a_dead_one_is_closed(start_gateway):
         opcode, _, payload = read_frame(lively)
         assert opcode == PING
         lively.send(frame(PONG, payload))
-    # It gave no answer to its ping: no later than the lively one's third, it is gone.
+    # It gave no answer to its ping: no later than the lively one's third, it is told goodbye, and then left.
     assert read_frame(dead)[0] == PING
-    dead.gone()
+    assert read_frame(dead) == (CLOSE, True, b"\x03\xe9the client did not answer our ping")
     lively.send(frame(TEXT, b"still here"))
     while True:
         opcode, _, payload = read_frame(lively)
         if opcode == TEXT:
             break
     assert payload == b"still here"
+    dead.gone()
 
 
 def test_websockets_are_counted(gateway):

@@ -162,6 +162,11 @@ uint64_t kernel_now_ns(const struct kernel *kernel)
 	return kernel->world->now_ns;
 }
 
+uint64_t kernel_wall_ns(const struct kernel *kernel)
+{
+	return kernel_now_ns(kernel) + 1700000000000000000u;
+}
+
 /* ---- the promises of the callers ----------------------------------------------------------------------------------- */
 
 static uint64_t sum_add(uint64_t sum, const void *bytes, size_t n)

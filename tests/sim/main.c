@@ -30,6 +30,10 @@ static const struct scenario *const scenarios[] = {
 	&SCENARIO_LISTEN,
 	&SCENARIO_MAIL,
 	&SCENARIO_WAITS,
+	&SCENARIO_CLIENTS,
+	&SCENARIO_UPSTREAMS,
+	&SCENARIO_SOCKETS,
+	&SCENARIO_DRAIN,
 };
 
 struct options {
@@ -213,7 +217,7 @@ int main(int count, char **words)
 			break;
 		case 'l':
 			for (size_t i = 0; i < array_count(scenarios); i++)
-				printf("%-8s %s\n", scenarios[i]->name, scenarios[i]->sentence);
+				printf("%-9s %s\n", scenarios[i]->name, scenarios[i]->sentence);
 			return 0;
 		default:
 			return usage(c == 'h' ? stdout : stderr);

@@ -17,8 +17,11 @@ void sim_init(struct sim *sim, const char *scenario, uint64_t seed, bool trace)
 void sim_open(struct sim *sim, unsigned cores, unsigned buffers, uint64_t chunks_max)
 {
 	check(cores <= WORLD_CORES_MAX);
-	for (unsigned i = 0; i < cores; i++)
-		sim->all[i] = &sim->core[i];
+	/* A scenario may have brought cores of its own, which lie in something larger. */
+	for (unsigned i = 0; i < cores; i++) {
+		if (!sim->all[i])
+			sim->all[i] = &sim->core[i];
+	}
 	sim->cores = (struct cores){ .count = cores, .all = sim->all };
 	for (unsigned i = 0; i < cores; i++) {
 		struct world_fault fault = { .magic = WORLD_FAULT_MAGIC, .world = &sim->world };
@@ -26,13 +29,13 @@ void sim_open(struct sim *sim, unsigned cores, unsigned buffers, uint64_t chunks
 			.index = i, .cores = &sim->cores, .buffer_count = buffers, .chunks_max = chunks_max,
 		};
 
-		check(core_open(&sim->core[i], &options, &fault.fault));
+		check(core_open(sim->all[i], &options, &fault.fault));
 	}
 }
 
 static bool core_may_turn(const struct sim *sim, unsigned i)
 {
-	const struct kernel *kernel = sim->core[i].kernel;
+	const struct kernel *kernel = sim->all[i]->kernel;
 
 	return !sim->ended[i] &&
 	       (kernel_has_completions(kernel) || kernel_sleeps_until(kernel) <= sim->world.now_ns);
@@ -44,8 +47,8 @@ static void turn(struct sim *sim, unsigned i)
 
 	if (++sim->turns > TURNS_MAX)
 		world_fail(world, "the run goes on and on: %u turns", TURNS_MAX);
-	kernel_wakes(sim->core[i].kernel);
-	if (!core_turn(&sim->core[i], dice_chance(&world->dice, 95)))
+	kernel_wakes(sim->all[i]->kernel);
+	if (!core_turn(sim->all[i], dice_chance(&world->dice, 95)))
 		sim->ended[i] = true;
 	/* A turn takes some microseconds; now and then the thread is not scheduled for a while. */
 	world->now_ns += dice_chance(&world->dice, 2) ? dice_below(&world->dice, 30 * WORLD_MS)
@@ -92,8 +95,8 @@ bool sim_run(struct sim *sim, bool (*done)(struct sim *))
 		}
 		next_ns = world_next_ns(world);
 		for (unsigned i = 0; i < sim->cores.count; i++) {
-			if (!sim->ended[i] && kernel_sleeps_until(sim->core[i].kernel) < next_ns)
-				next_ns = kernel_sleeps_until(sim->core[i].kernel);
+			if (!sim->ended[i] && kernel_sleeps_until(sim->all[i]->kernel) < next_ns)
+				next_ns = kernel_sleeps_until(sim->all[i]->kernel);
 		}
 		if (next_ns == UINT64_MAX)
 			return false;
@@ -127,14 +130,14 @@ void sim_finish(struct sim *sim)
 
 	world_trace(world, "the roots close after %llu turns", (unsigned long long)sim->turns);
 	for (unsigned i = 0; i < sim->cores.count; i++)
-		scope_close(&sim->core[i].root, &RING_DRAINED);
+		scope_close(&sim->all[i]->root, &RING_DRAINED);
 	/* A core that sleeps is not woken by a close from outside; in the program a signal or a message does that. */
 	for (unsigned i = 0; i < sim->cores.count; i++)
-		kernel_wakes(sim->core[i].kernel);
+		kernel_wakes(sim->all[i]->kernel);
 	if (!sim_run(sim, all_ended))
 		world_fail(world, "the root scope does not end");
 	for (unsigned i = 0; i < sim->cores.count; i++) {
-		struct core *core = &sim->core[i];
+		struct core *core = sim->all[i];
 
 		same(sim, i, "ops started and ended", stat_read(&core->stats.ops_started), stat_read(&core->stats.ops_ended));
 		same(sim, i, "ops live", stat_read(&core->stats.ops_live), 0);
@@ -148,7 +151,7 @@ void sim_finish(struct sim *sim)
 			world_fail(world, "core %u at the end: the kernel still works for it", i);
 	}
 	for (unsigned i = 0; i < sim->cores.count; i++)
-		core_close(&sim->core[i]);
+		core_close(sim->all[i]);
 	same(sim, 0, "descriptors opened and closed", world->fds_opened, world->fds_closed);
 	if (!link_alone(&world->actors))
 		world_fail(world, "an actor was left behind");

@@ -18,7 +18,7 @@
 struct sim {
 	struct world world;
 	struct core core[WORLD_CORES_MAX];
-	struct core *all[WORLD_CORES_MAX];
+	struct core *all[WORLD_CORES_MAX]; /* those above, or a scenario's own: put here before sim_open */
 	struct cores cores;
 	bool ended[WORLD_CORES_MAX];
 	uint64_t turns;
@@ -33,7 +33,8 @@ struct scenario {
 };
 
 extern const struct scenario SCENARIO_PIPES, SCENARIO_ECHO, SCENARIO_RELAY, SCENARIO_STARVE, SCENARIO_SCOPES,
-	SCENARIO_LISTEN, SCENARIO_MAIL, SCENARIO_WAITS;
+	SCENARIO_LISTEN, SCENARIO_MAIL, SCENARIO_WAITS,
+	SCENARIO_CLIENTS, SCENARIO_UPSTREAMS, SCENARIO_SOCKETS, SCENARIO_DRAIN; /* the whole gateway */
 
 void sim_init(struct sim *, const char *scenario, uint64_t seed, bool trace);
 void sim_open(struct sim *, unsigned cores, unsigned buffers, uint64_t chunks_max);
