@@ -17,6 +17,13 @@ static const char *const log_level_words[] = { "error", "warn", "info", "debug" 
 static const char *const balance_words[] = { "round_robin", "least", "random_two", "hash" };
 static const char *const target_words[] = { "proxy", "count", "live", "push", "echo" };
 
+static const char *const log_paths_words[] = { "route", "full" };
+
+const char *config_log_paths_word(unsigned paths)
+{
+	return paths < array_count(log_paths_words) ? log_paths_words[paths] : NULL;
+}
+
 const char *config_log_level_word(unsigned level)
 {
 	return level < array_count(log_level_words) ? log_level_words[level] : NULL;
@@ -245,6 +252,7 @@ void config_print(const struct config *config, FILE *out)
 	fprintf(out, "log:\n");
 	line_print("  access", config->log.access ? config->log.access : "off", out);
 	line_print("  level", config_log_level_word(config->log.level), out);
+	line_print("  paths", config_log_paths_word(config->log.paths), out);
 	limits_print(config, out);
 
 	if (config->listener_count > 0)

@@ -77,9 +77,13 @@ struct config_timeouts {
 
 enum config_log_level { CONFIG_LOG_ERROR, CONFIG_LOG_WARN, CONFIG_LOG_INFO, CONFIG_LOG_DEBUG };
 
+/* What the access log tells of a path. It may name a patient or carry a token, so by default it is the route's alone. */
+enum config_log_paths { CONFIG_LOG_ROUTE, CONFIG_LOG_FULL };
+
 struct config_log {
 	const char *access; /* an absolute path, "-" for standard output, NULL for none */
 	enum config_log_level level;
+	enum config_log_paths paths;
 };
 
 struct config_certificate {
@@ -158,6 +162,7 @@ struct config {
 #define CONFIG_MAGIC 0xc0f16u
 
 /* Words of the enums, as they are written in the file; NULL beyond the last. */
+const char *config_log_paths_word(unsigned paths);
 const char *config_log_level_word(unsigned level);
 const char *config_balance_word(unsigned balance);
 const char *config_target_word(

@@ -64,6 +64,8 @@ static void log_read(struct parse *parse)
 		parse->config->log.access = parse_file_path(parse, log->access);
 	parse->config->log.level = parse_choice(
 		parse, place, "level", log->level, config_log_level_word, 0, CONFIG_LOG_INFO);
+	parse->config->log.paths = parse_choice(
+		parse, place, "paths", log->paths, config_log_paths_word, 0, CONFIG_LOG_ROUTE);
 }
 
 static void limits_read(struct parse *parse)

@@ -42,6 +42,7 @@ static const cyaml_schema_value_t text_value = {
 static const cyaml_schema_field_t log_fields[] = {
 	TEXT(struct written_log, access),
 	TEXT(struct written_log, level),
+	TEXT(struct written_log, paths),
 	CYAML_FIELD_END,
 };
 

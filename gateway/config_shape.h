@@ -14,7 +14,7 @@
 #include <cyaml/cyaml.h>
 
 struct written_log {
-	char *access, *level;
+	char *access, *level, *paths;
 };
 
 struct written_limits {

@@ -156,6 +156,9 @@ static void carrier_ended(struct exchange *x)
 		if (!c->admin)
 			log_access(&c->worker->log, x);
 	}
+	/* Cut short: it must not look whole, least of all where the end of the connection is the end of the answer. */
+	if (c->head_written && !(x->upgraded ? x->done : c->writer.done))
+		tcp_abort(&c->tcp);
 	/* A connection that closes outlives its exchange by what the kernel still holds; its pipes must not wake the dead. */
 	if (x->upgraded) {
 		c->in->reader = &c->task;
@@ -565,6 +568,8 @@ static void conn_ended(struct scope *scope)
 		pipe_fini(&c->secure->plain_out);
 		free(c->secure);
 	}
+	if (c->wire_out.bytes > 0 || c->tcp.lent_count > 0)
+		tcp_abort(&c->tcp); /* something was still to be said: see carrier_ended */
 	tcp_fini(&c->tcp);
 	pipe_fini(&c->wire_in);
 	pipe_fini(&c->wire_out);
@@ -592,8 +597,10 @@ static void conn_name_client(struct conn *c)
 		inet_ntop(AF_INET, &((const struct sockaddr_in *)(const void *)peer)->sin_addr, c->client, sizeof c->client);
 	else if (c->tcp.peer_size > 0 && peer->sa_family == AF_INET6)
 		inet_ntop(AF_INET6, &((const struct sockaddr_in6 *)(const void *)peer)->sin6_addr, c->client, sizeof c->client);
-	else
+	else if (c->tcp.peer_size > 0)
 		memcpy(c->client, "unix:", sizeof "unix:");
+	else
+		memcpy(c->client, "unknown", sizeof "unknown"); /* reset before it was accepted; RFC 7239 §6.2's word */
 }
 
 void conn_accept(struct worker *worker, struct listener *listener, int fd, struct tls_context *tls, bool admin)

@@ -149,10 +149,13 @@ static void line_time(struct line *line, struct log *log)
 	line_say(line, "\"");
 }
 
-/* Behind /push/ and /live stand identifiers of patients: of these routes only the configured path is told. */
-static bool path_is_private(const struct config_route *route)
+/* A path may name a patient or carry a token: of it only what the route says is told, unless the configuration asks for all. Behind
+ * /push/ and /live stand identifiers of patients by definition: there not even then. */
+static bool path_is_private(const struct exchange *x)
 {
-	return route && (route->target == CONFIG_PUSH || route->target == CONFIG_LIVE);
+	if (x->route && (x->route->target == CONFIG_PUSH || x->route->target == CONFIG_LIVE))
+		return true;
+	return x->worker->config->log.paths == CONFIG_LOG_ROUTE;
 }
 
 static void line_where(struct line *line, const struct exchange *x)
@@ -165,7 +168,7 @@ static void line_where(struct line *line, const struct exchange *x)
 	/* Only what is a host name: beside it, in a request that was refused, may stand anything. */
 	line_text(line, x->request.host_name.bytes, x->request.host_name.size, HOST_BYTES_MAX);
 	line_say(line, ",\"path\":");
-	if (path_is_private(x->route))
+	if (path_is_private(x))
 		line_text(line, route, strlen(route), PATH_BYTES_MAX);
 	else
 		line_text(line, x->request.path.bytes, x->request.path.size, PATH_BYTES_MAX);

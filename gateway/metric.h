@@ -1,7 +1,7 @@
 /* gateway/metric.h — what is counted, for each core by itself.
  *
- * Each core writes its own counters with relaxed stores; whoever wants to know reads all cores' and adds them up (the
- * article's API call counter, without its shared cache line). A counter never goes down; what is live is a difference.
+ * Each core writes its own counters with relaxed stores; whoever wants to know reads all cores' and adds them up. A counter never
+ * goes down; what is live is a difference.
  *
  * Owner: the worker.   Thread: written by its core, read by any.   Units: counts, bytes.   Errors: none.
  * Limits: routes as configured; refusals as many as gateway/verdict.c knows reasons. */

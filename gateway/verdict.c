@@ -11,7 +11,7 @@
 
 const struct reason ROUTE_NONE = { "route_none", "no route leads anywhere for this path and host" };
 const struct reason METHOD_NOT_ALLOWED = { "method_not_allowed", "what is served here does not know this method" };
-const struct reason TARGET_NOT_BUILT = { "target_not_built", "what this route serves comes in a later version" };
+const struct reason TARGET_NOT_BUILT = { "target_not_built", "what is served here comes in a later version" };
 const struct reason CLIENT_GONE = { "client_gone", "the client left before its answer was ready" };
 const struct reason CLIENT_IDLE = { "client_idle", "the client asked for nothing in the time a connection is kept" };
 const struct reason CLIENT_HEAD_LATE = { "request_head_late", "the head of the request was not whole in time" };

@@ -113,6 +113,11 @@ static void order_drain(struct exchange *x)
 	exchange_answer_text(x, 200, "application/json", told, sizeof told - 1);
 }
 
+static void answer_later(struct exchange *x)
+{
+	exchange_refuse(x, &TARGET_NOT_BUILT);
+}
+
 static const struct page {
 	const char *path;
 	enum http_method method;
@@ -124,6 +129,10 @@ static const struct page {
 	{ "/livez", HTTP_METHOD_GET, answer_live },
 	{ "/readyz", HTTP_METHOD_GET, answer_ready },
 	{ "/drain", HTTP_METHOD_POST, order_drain },
+	{ "/reload", HTTP_METHOD_POST, answer_later },
+	{ "/trace", HTTP_METHOD_GET, answer_later },
+	{ "/sites", HTTP_METHOD_GET, answer_later },
+	{ "/audit", HTTP_METHOD_GET, answer_later },
 };
 
 static void refuse_method(struct exchange *x, enum http_method right)

@@ -197,7 +197,8 @@ static bool may_try_again(const struct exchange *x, const struct proxy *p, bool 
 static void failed(struct exchange *x, struct proxy *p, const struct reason *from)
 {
 	const struct reason *reason = reason_of(p, from);
-	bool was_old = p->upstream && p->upstream->reused;
+	/* One that was silent for the whole of its time was not closed: it may be at work, and the client has waited enough. */
+	bool was_old = p->upstream && p->upstream->reused && reason != &UPSTREAM_RESPONSE_LATE;
 	bool unconnected = reason == &UPSTREAM_REFUSED || reason == &UPSTREAM_CONNECT_LATE;
 
 	metric_add(&x->worker->metrics.upstream_failed, 1);
@@ -286,8 +287,10 @@ static void write_request_body(struct exchange *x, struct proxy *p)
 			upstream_wait(p, "upstream answer", x->worker->config->timeouts.upstream_response_ms, &UPSTREAM_RESPONSE_LATE);
 		break;
 	case HTTP1_BROKEN:
-		/* The client's body broke: its carrier answers for that; the server must not take the part for the whole. */
+		/* The client's body broke: its carrier answers for that; the server must not take the part for the whole. Where an
+		 * answer is under way already, the next step cuts it. */
 		drop(p, p->writer.reason);
+		task_wake(&x->task);
 		break;
 	default:
 		break;

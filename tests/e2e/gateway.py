@@ -143,6 +143,13 @@ class Gateway:
             assert code == 0, f"exit code {code}: {self.reports() or self.said()}"
         assert not self.reports(), self.reports()
 
+    def revive(self):
+        """Starts anew after a death that was told already; its reports are kept under another name."""
+        for path in self.directory.glob("report.*"):
+            path.rename(path.with_name(f"told-{path.name}"))
+        self.wires = []
+        self.start()
+
     def kill(self):
         if self.alive():
             self.process.kill()

@@ -1,4 +1,4 @@
-"""The site count: the article's two questions, answered exactly."""
+"""The site count: two questions, answered exactly."""
 import json
 import threading
 import uuid

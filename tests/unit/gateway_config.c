@@ -302,7 +302,7 @@ Test(config, a_file_that_says_little_gets_every_default)
 	char *text = printed(config);
 
 	cr_expect_str_eq(text,
-		"cores: auto\nadmin: /a.sock\nstate: /etc/postern/state\nlog:\n  access: off\n  level: info\n"
+		"cores: auto\nadmin: /a.sock\nstate: /etc/postern/state\nlog:\n  access: off\n  level: info\n  paths: route\n"
 		"\nlimits:\n  connections_max: 10000\n  head_bytes_max: 16k\n  uri_bytes_max: 8k\n"
 		"  fields_max: 100\n  body_bytes_max: 64M\n  memory_bytes_max: 1G\n"
 		"  websocket_message_bytes_max: 1M\n"
@@ -660,7 +660,7 @@ Test(config, a_control_character_by_escape_is_refused_and_shown_nowhere)
 			AT("1:8") "admin holds a line break or control character; write it on one line without\n");
 		snprintf(text, sizeof text, "admin: a\nlog: { \"xxx%syyy\": a }\n", escapes[i]);
 		EXPECT_SAID(text,
-			AT("2:8") "unknown key \"xxx?yyy\" in log; known are: access, level\n");
+			AT("2:8") "unknown key \"xxx?yyy\" in log; known are: access, level, paths\n");
 	}
 	expect_round_trip("admin: \"\\_\\u00a0\\u2027\\u202a\\uFFFD\\uE000\\U0010FFFF\"\n");
 }

@@ -11,6 +11,8 @@
 static struct worker *worker;
 static struct exchange *x;
 
+static const struct config full = { .log = { .paths = CONFIG_LOG_FULL } };
+
 static void desk_open(void)
 {
 	worker = aligned_alloc(64, (sizeof *worker + 63) / 64 * 64);
@@ -18,6 +20,7 @@ static void desk_open(void)
 	cr_assert(worker && x);
 	memset(worker, 0, sizeof *worker);
 	worker->core.index = 3;
+	worker->config = &full;
 	chunk_pool_init(&worker->core.pool, 1000);
 	worker->log = (struct log){ .core = &worker->core, .open = true, .level = CONFIG_LOG_INFO, .scope = { .state = SCOPE_LIVE } };
 	pipe_init(&worker->log.file.in, &worker->core.pool, LOG_PIPE_BYTES_MAX);
@@ -348,4 +351,20 @@ Test(gateway_log, the_file_is_appended_to_and_not_for_everyone)
 	fd = log_open_file(&config);
 	cr_assert(fd > STDERR_FILENO);
 	close(fd);
+}
+
+Test(gateway_log, unless_full_paths_are_asked_for_a_path_is_the_route_s)
+{
+	static const struct config usual = { .log = { .paths = CONFIG_LOG_ROUTE } };
+	const struct config_route route = { .path = "/patients", .match = CONFIG_MATCH_PREFIX, .target = CONFIG_PROXY };
+	char text[LOG_LINE_BYTES_MAX + 1];
+	json_t *line;
+
+	worker->config = &usual;
+	x->route = &route;
+	x->request.path = HTTP_TEXT("/patients/P-0012");
+	line = line_of(x, text);
+	has_text(line, "path", "/patients");
+	cr_assert_not(strstr(text, "P-0012"));
+	json_decref(line);
 }
