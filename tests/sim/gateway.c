@@ -342,6 +342,9 @@ static void gw_run(struct sim *sim, struct gw *gw)
 	gw->strict = !gw->rude_servers && !gw->hasty && !gw->at_once && !gw->scarce &&
 	             habits->connect_fails + habits->connect_never + habits->descriptors_spent == 0;
 	gw->body_bytes_most = habits->stream_bytes < 2000 ? 2000 : dice_scaled(dice, 1000, 100000);
+	/* Now and then enough to fill every pipe on the way, so that backpressure reaches the other end. */
+	if (habits->stream_bytes >= 2000 && dice_chance(dice, 15))
+		gw->body_bytes_most = 600000;
 	gw->server_count = (unsigned)dice_between(dice, 1, SERVERS_MAX);
 	sim_address(&gw->address, 80);
 	for (unsigned i = 0; i < gw->server_count; i++)

@@ -496,7 +496,7 @@ void clients_open(struct gw *gw)
 		c->index = i;
 		c->manner = manner_roll(gw);
 		c->pause_ns = dice_scaled(dice, 1000, 4 * WORLD_MS);
-		c->pieces_max = (unsigned)dice_scaled(dice, gw->body_bytes_most > 2000 ? 100 : 1, PIECE_MAX);
+		c->pieces_max = (unsigned)dice_scaled(dice, gw->body_bytes_most > 2000 ? 100 + gw->body_bytes_most / 500 : 1, PIECE_MAX);
 		c->pipelines = dice_chance(dice, 40);
 		actor_init(&c->actor, world, client_act, dice_scaled(dice, 1000, 60 * WORLD_MS));
 		c->first_ask = gw->ask_count;

@@ -330,8 +330,6 @@ static void answer_make(struct origin *o)
 /* What follows when everything that is to be said was said. False: the connection is gone. */
 static bool answer_over(struct origin *o)
 {
-	struct gw *gw = o->gw;
-
 	if (o->tunnel)
 		return true;
 	if (o->out_sent == o->out.n && o->reply->body != BODY_UNTIL_END)
@@ -348,7 +346,6 @@ static bool answer_over(struct origin *o)
 		o->fin_sent = true;
 		world_shutdown(o->socket);
 	}
-	(void)gw;
 	return true;
 }
 
@@ -533,7 +530,7 @@ static void origin_dialled(struct thing *listener, struct thing *far_end)
 	o->socket = far_end;
 	far_end->actor = &o->actor;
 	o->pause_ns = dice_scaled(dice, 1000, 4 * WORLD_MS);
-	o->pieces_max = (unsigned)dice_scaled(dice, gw->body_bytes_most > 2000 ? 100 : 1, PIECE_MAX);
+	o->pieces_max = (unsigned)dice_scaled(dice, gw->body_bytes_most > 2000 ? 100 + gw->body_bytes_most / 500 : 1, PIECE_MAX);
 	link_put_last(&gw->origins, &o->in_gw);
 	actor_init(&o->actor, &gw->sim->world, origin_act, 0);
 	world_trace(&gw->sim->world, "server: connection %p", (void *)o);
