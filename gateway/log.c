@@ -189,6 +189,15 @@ static void line_duration(struct line *line, uint64_t ns)
 	line_add(line, fraction, sizeof fraction);
 }
 
+/* In one chunk, and so in one write: other cores append to the same file, and a line in two pieces would have theirs between. */
+static void line_put(struct pipe *pipe, const char *bytes, size_t n)
+{
+	size_t size;
+
+	memcpy(pipe_room(pipe, n, &size), bytes, n);
+	pipe_commit(pipe, n);
+}
+
 void log_access(struct log *log, const struct exchange *x)
 {
 	char bytes[LOG_LINE_BYTES_MAX];
@@ -231,7 +240,7 @@ void log_access(struct log *log, const struct exchange *x)
 	*line.at++ = '}';
 	*line.at++ = '\n';
 	if (scope_live(&log->scope))
-		pipe_write(&log->file.in, bytes, (size_t)(line.at - bytes));
+		line_put(&log->file.in, bytes, (size_t)(line.at - bytes));
 	else
 		(void)!write(log->fd, bytes, (size_t)(line.at - bytes));
 }

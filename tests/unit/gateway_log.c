@@ -368,3 +368,18 @@ Test(gateway_log, unless_full_paths_are_asked_for_a_path_is_the_route_s)
 	cr_assert_not(strstr(text, "P-0012"));
 	json_decref(line);
 }
+
+Test(gateway_log, a_line_is_in_one_chunk_and_so_in_one_write)
+{
+	struct pipe *pipe = &worker->log.file.in;
+	unsigned chunks = 0;
+
+	for (unsigned i = 0; i < 1000; i++)
+		log_access(&worker->log, x);
+	for (struct chunk *chunk; (chunk = pipe_take(pipe)); chunks++) {
+		cr_assert_eq(chunk->bytes[chunk->begin], '{');
+		cr_assert_eq(chunk->bytes[chunk->end - 1], '\n');
+		chunk_put(&worker->core.pool, chunk);
+	}
+	cr_assert_gt(chunks, 5);
+}
