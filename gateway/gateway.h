@@ -17,6 +17,7 @@
 
 #include <stdatomic.h>
 
+struct health;
 struct tls_context;
 struct upstream_pool;
 struct worker;
@@ -38,6 +39,8 @@ struct worker {
 	unsigned listener_count;
 	struct tls_context **tls;        /* by listener; NULL: plain */
 	struct upstream_pool *pools;     /* by upstream */
+	struct health *health;           /* of every server that is asked how it is; none of them while draining */
+	unsigned health_count;
 	struct metrics metrics;
 	struct log log;
 	struct link conns;               /* every client connection of this core: struct conn.in_worker */

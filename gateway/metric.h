@@ -32,6 +32,8 @@ struct metrics {
 	metric upstream_failed;          /* attempts that got no answer */
 	metric upstream_idle;            /* in the pool now (a gauge) */
 	metric upstream_live;            /* open now, idle or not (a gauge) */
+	metric upstream_down;            /* servers that health checks have taken out (a gauge) */
+	metric upstream_checks_failed;   /* health checks without a good answer */
 	metric log_lines_dropped;
 	metric by_status[METRIC_STATUS_MAX];
 	metric *by_route;                /* by index in config.routes; the last: no route */

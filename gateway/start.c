@@ -61,10 +61,21 @@ bool start_check_certificates(const struct config *config)
 
 /* ---- descriptors ------------------------------------------------------------------------------------------------------------ */
 
+/* Each health question has a connection of its own. */
+static uint64_t checked_servers(const struct config *config)
+{
+	uint64_t count = 0;
+
+	for (unsigned i = 0; i < config->upstream_count; i++)
+		if (config->upstreams[i].health.path)
+			count += config->upstreams[i].server_count;
+	return count;
+}
+
 bool start_descriptors(struct config *config, unsigned cores)
 {
 	struct rlimit limit;
-	uint64_t fit;
+	uint64_t fit, reserved = DESCRIPTORS_RESERVED + (uint64_t)cores * (DESCRIPTORS_CORE + checked_servers(config));
 
 	if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
 		return refuse("%s: %s", "the limit of descriptors cannot be read", strerror(errno));
@@ -72,8 +83,7 @@ bool start_descriptors(struct config *config, unsigned cores)
 	setrlimit(RLIMIT_NOFILE, &limit);
 	getrlimit(RLIMIT_NOFILE, &limit);
 	/* A proxied connection has two ends. */
-	fit = limit.rlim_cur > DESCRIPTORS_RESERVED + cores * DESCRIPTORS_CORE ?
-	              (limit.rlim_cur - DESCRIPTORS_RESERVED - cores * DESCRIPTORS_CORE) / 2 / cores : 0;
+	fit = limit.rlim_cur > reserved ? (limit.rlim_cur - reserved) / 2 / cores : 0;
 	if (fit < CONNECTIONS_MIN) {
 		log_say(CONFIG_LOG_ERROR, CONFIG_LOG_ERROR, "the limit of %llu descriptors leaves room for %llu connections on each of %u "
 		        "cores, and fewer than %u are no use; raise it with ulimit -n or LimitNOFILE=",

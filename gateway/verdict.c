@@ -33,6 +33,9 @@ const struct reason UPSTREAM_CONNECT_LATE = { "upstream_connect_late", "no conne
 const struct reason UPSTREAM_RESPONSE_LATE = { "upstream_response_late", "the server behind the gateway did not answer in time" };
 const struct reason UPSTREAM_BODY_LATE = { "upstream_body_late", "the answer of the server behind the gateway stood still for too long" };
 const struct reason UPSTREAM_BUSY = { "upstream_busy", "there is no room for another connection to the server behind the gateway" };
+const struct reason UPSTREAM_DOWN = { "upstream_down", "no server behind the gateway is well at present" };
+const struct reason HEALTH_LATE = { "health_late", "the server did not answer the health check in time" };
+const struct reason HEALTH_STATUS = { "health_status", "the server answered the health check with neither 2xx nor 3xx" };
 const struct reason SITE_MISSING = { "site_missing", "a siteId is needed: in the query of a GET, in the form of a POST" };
 const struct reason SITE_NAME_BAD = { "site_name_bad", "a siteId is 1 to 64 bytes of UTF-8 without control characters" };
 const struct reason SITES_FULL = { "sites_full", "no more sites can be counted here" };
@@ -220,6 +223,9 @@ static const struct verdict VERDICTS[] = {
 	{ &UPSTREAM_RESPONSE_LATE, 504, 0, WARN },
 	{ &UPSTREAM_BODY_LATE, 504, 0, WARN },
 	{ &UPSTREAM_BUSY, 503, 0, WARN },
+	{ &UPSTREAM_DOWN, 503, 0, WARN },
+	{ &HEALTH_LATE, 0, 0, WARN },
+	{ &HEALTH_STATUS, 0, 0, WARN },
 	{ &SITE_MISSING, 400, 0, DEBUG },
 	{ &SITE_NAME_BAD, 400, 0, DEBUG },
 	{ &SITES_FULL, 507, 0, WARN },

@@ -43,6 +43,9 @@ extern const struct reason UPSTREAM_CONNECT_LATE;    /* 504 */
 extern const struct reason UPSTREAM_RESPONSE_LATE;   /* 504: no first byte in time */
 extern const struct reason UPSTREAM_BODY_LATE;       /* the answer stood still for too long */
 extern const struct reason UPSTREAM_BUSY;            /* 503: the limit of connections leaves no room for one */
+extern const struct reason UPSTREAM_DOWN;            /* 503: health checks have taken every server out */
+extern const struct reason HEALTH_LATE;              /* a health check had no whole answer in time */
+extern const struct reason HEALTH_STATUS;            /* a health check was answered, and not with 2xx or 3xx */
 extern const struct reason SITE_MISSING;       /* 400: no siteId in the query or form */
 extern const struct reason SITE_NAME_BAD;           /* 400: siteId is empty, too long, not UTF-8 or has a control character */
 extern const struct reason SITES_FULL;          /* 507: the directory of sites is full */

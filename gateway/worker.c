@@ -1,6 +1,7 @@
 /* One core's share of the program: what it opens, and how it ends. See gateway/gateway.h. */
 #include "gateway/conn.h"
 #include "gateway/gateway.h"
+#include "gateway/upstream/health.h"
 #include "gateway/upstream/pool.h"
 #include "gateway/verdict.h"
 #include "tls/context.h"
@@ -83,6 +84,7 @@ bool worker_open(struct worker *worker, const struct worker_sockets *sockets)
 	if (sockets->admin >= 0)
 		listener_open(&worker->listeners[worker->listener_count++], &worker->core, sockets->admin, config->admin,
 		              ADMIN_OPEN_MAX, admin_accepted, worker);
+	health_open(worker);
 	return true;
 }
 
@@ -165,6 +167,7 @@ void worker_drain(struct worker *worker, bool at_once)
 		listener_stop(&worker->listeners[i], &GATEWAY_DRAINING);
 	for (unsigned i = 0; i < worker->config->upstream_count; i++)
 		pool_close_idle(&worker->pools[i], &GATEWAY_DRAINING);
+	health_close(worker, &GATEWAY_DRAINING);
 	for (struct link *link = worker->conns.next; link != &worker->conns; link = link->next)
 		conn_drain(link);
 	worker_conn_ended(worker);
@@ -211,6 +214,7 @@ void worker_fini(struct worker *worker)
 	for (unsigned i = 0; worker->pools && i < worker->config->upstream_count; i++)
 		pool_fini(&worker->pools[i]);
 	free(worker->pools);
+	health_fini(worker);
 	free(worker->listeners);
 	metrics_fini(&worker->metrics);
 	log_fini(&worker->log);

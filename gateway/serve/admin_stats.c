@@ -61,6 +61,8 @@ static unsigned figures_of(const struct worker *w, struct figure *f)
 		{ "upstream", "idle", "upstream_idle", "gauge", "Kept connections that are idle", metric_read(&m->upstream_idle) },
 		{ "upstream", "live", "upstream_live", "gauge", "Connections to upstreams that are open", metric_read(&m->upstream_live) },
 		{ "upstream", "failed", "upstream_failed_total", "counter", "Attempts without an answer", metric_read(&m->upstream_failed) },
+		{ "upstream", "down", "upstream_down", "gauge", "Servers that health checks have taken out", metric_read(&m->upstream_down) },
+		{ "upstream", "checks_failed", "upstream_checks_failed_total", "counter", "Health checks without a good answer", metric_read(&m->upstream_checks_failed) },
 		{ "log", "dropped", "log_lines_dropped_total", "counter", "Access lines dropped because the disk was behind", metric_read(&m->log_lines_dropped) },
 		{ "ring", "turns", "ring_turns_total", "counter", "Turns of the loop", stat_read(&s->turns) },
 		{ "ring", "enters", "ring_enters_total", "counter", "Calls into the kernel", stat_read(&s->enters) },

@@ -9,7 +9,7 @@
  * that was routed. So what the server reads is what we have read.
  *
  * Told apart:  502  refused, reset, closed, or an answer that must not be passed on
- *              503  no room for another connection
+ *              503  no room for another connection, or all servers down
  *              504  no connection in time, or no answer in time
  * When the answer is under way already, all that can be done is to cut it visibly. */
 #include "gateway/gateway.h"
@@ -130,6 +130,11 @@ static uint64_t client_seed(const struct exchange *x)
 	return seed;
 }
 
+static struct upstream_pool *pool_of(const struct exchange *x)
+{
+	return &x->worker->pools[x->route->upstream - x->worker->config->upstreams];
+}
+
 static bool attempt(struct exchange *x, struct proxy *p, bool fresh)
 {
 	const struct config *config = x->worker->config;
@@ -139,9 +144,8 @@ static bool attempt(struct exchange *x, struct proxy *p, bool fresh)
 		.fields_max = 500,
 		.body_bytes_max = UINT64_MAX,
 	};
-	struct upstream_pool *pool = &x->worker->pools[x->route->upstream - config->upstreams];
 
-	if (!pool_borrow(pool, &p->upstream, &x->task, client_seed(x), fresh))
+	if (!pool_borrow(pool_of(x), &p->upstream, &x->task, client_seed(x), fresh))
 		return false;
 	x->upstream = p->upstream->server->address->text;
 	if (p->request.method == HTTP_METHOD_NONE)
@@ -389,7 +393,7 @@ static void proxy_begin(struct exchange *x)
 		return;
 	}
 	if (!attempt(x, p, false))
-		exchange_refuse(x, &UPSTREAM_BUSY);
+		exchange_refuse(x, pool_is_down(pool_of(x)) ? &UPSTREAM_DOWN : &UPSTREAM_BUSY);
 }
 
 static void proxy_step(struct exchange *x)

@@ -130,26 +130,31 @@ static uint64_t mix(uint64_t seed)
 	return seed ^ seed >> 29;
 }
 
-static bool shunned(const struct upstream_pool *pool, unsigned i)
+/* 0: it may be asked. 1: it has refused lately, and is asked when nobody else is left. 2: it is down. */
+static unsigned shunned(const struct upstream_pool *pool, unsigned i)
 {
+	if (pool->servers[i].down)
+		return 2;
 	return pool->servers[i].shunned_until_ms > pool->worker->core.now_ms;
 }
 
-/* The wanted server, or the next one behind it that has not refused lately; when all have, the wanted one all the same. */
+/* The wanted server, or the next one behind it that has not refused lately; when all have, the wanted one all the same, or the
+ * next one behind it that is not down. */
 static unsigned server_from(const struct upstream_pool *pool, unsigned wanted)
 {
 	const unsigned count = pool->config->server_count;
 
-	for (unsigned i = 0; i < count; i++)
-		if (!shunned(pool, (wanted + i) % count))
-			return (wanted + i) % count;
+	for (unsigned degree = 0; degree < 2; degree++)
+		for (unsigned i = 0; i < count; i++)
+			if (shunned(pool, (wanted + i) % count) <= degree)
+				return (wanted + i) % count;
 	return wanted;
 }
 
 static unsigned less_busy(const struct upstream_pool *pool, unsigned a, unsigned b)
 {
 	if (shunned(pool, a) != shunned(pool, b))
-		return shunned(pool, a) ? b : a;
+		return shunned(pool, a) > shunned(pool, b) ? b : a;
 	return pool->servers[b].live < pool->servers[a].live ? b : a;
 }
 
@@ -196,11 +201,27 @@ void pool_fini(struct upstream_pool *pool)
 	pool->servers = NULL;
 }
 
+static void server_close_idle(struct upstream_server *server, const struct reason *reason)
+{
+	for (struct link *link = server->idle.next; link != &server->idle; link = link->next)
+		scope_close(&owner_of(link, struct upstream, in_idle)->scope, reason);
+}
+
 void pool_close_idle(struct upstream_pool *pool, const struct reason *reason)
 {
 	for (unsigned i = 0; i < pool->config->server_count; i++)
-		for (struct link *link = pool->servers[i].idle.next; link != &pool->servers[i].idle; link = link->next)
-			scope_close(&owner_of(link, struct upstream, in_idle)->scope, reason);
+		server_close_idle(&pool->servers[i], reason);
+}
+
+void pool_server_down(struct upstream_pool *pool, struct upstream_server *server, bool down)
+{
+	if (server->down == down)
+		return;
+	server->down = down;
+	pool->down_count += down ? 1u : -1u;
+	metric_add(&pool->worker->metrics.upstream_down, down ? 1 : (uint64_t)-1);
+	if (down)
+		server_close_idle(server, &UPSTREAM_DOWN);
 }
 
 /* The warmest idle one that is still good; those that have just been closed are in the list until they have ended. */
@@ -223,9 +244,12 @@ static struct upstream *idle_take(struct upstream_pool *pool, struct upstream_se
 struct upstream *pool_borrow(struct upstream_pool *pool, struct upstream **place, struct task *task, uint64_t seed, bool fresh)
 {
 	struct upstream_server *server = server_choose(pool, seed);
-	struct upstream *u = fresh ? NULL : idle_take(pool, server);
+	struct upstream *u;
 
 	check(!*place);
+	if (pool_is_down(pool))
+		return NULL;
+	u = fresh ? NULL : idle_take(pool, server);
 	if (u)
 		metric_add(&pool->worker->metrics.upstream_reused, 1);
 	else if (pool->worker->upstream_count >= pool->worker->config->limits.connections_max && !idle_give_up(pool->worker))
@@ -248,7 +272,7 @@ void pool_put(struct upstream *u)
 		.late = &RING_DONE,
 	};
 
-	if (!scope_live(&u->scope) || pool->worker->draining || u->in.ended || u->in.bytes > 0 || u->out.refusal ||
+	if (!scope_live(&u->scope) || pool->worker->draining || u->server->down || u->in.ended || u->in.bytes > 0 || u->out.refusal ||
 	    pool->idle_count >= pool->config->keep_alive_max) {
 		pool_drop(u, &RING_DONE);
 		return;

@@ -8,7 +8,8 @@
  *                                    └──pool_drop──▶ closing ─▶ gone
  *
  * Owner: the worker owns pools; a pool owns its connections.   Thread: its core's.   Units: ms.
- * Errors: reasons on the connection's pipes; NULL from pool_borrow when the limit of connections leaves no room.
+ * Errors: reasons on the connection's pipes; NULL from pool_borrow when the limit of connections leaves no room, or when
+ * health checks have taken every server out (pool_is_down tells which).
  * Limits: limits.connections_max to all upstreams of a core, upstream's keep_alive_max idle ones. */
 #ifndef GATEWAY_UPSTREAM_POOL_H
 #define GATEWAY_UPSTREAM_POOL_H
@@ -27,6 +28,7 @@ struct upstream_server {
 	unsigned live;                   /* connections in use */
 	struct link idle;                /* struct upstream.in_idle, the warm one first */
 	uint64_t shunned_until_ms;       /* after a failed connect, other servers are asked first */
+	bool down;                       /* health checks say so (gateway/upstream/health.h): it is asked nothing */
 };
 
 struct upstream_pool {
@@ -35,6 +37,7 @@ struct upstream_pool {
 	struct upstream_server *servers;
 	unsigned next;                   /* round robin */
 	unsigned idle_count;
+	unsigned down_count;             /* servers */
 };
 
 struct upstream {
@@ -57,6 +60,15 @@ void pool_fini(struct upstream_pool *);
 
 /* Idle connections are closed; for draining. */
 void pool_close_idle(struct upstream_pool *, const struct reason *);
+
+/* A health check's word. Going down closes its idle connections; those in use go on, and fail or succeed by themselves. */
+void pool_server_down(struct upstream_pool *, struct upstream_server *, bool down);
+
+/* Every server is: whoever wants one is told so at once. Without health checks none ever is. */
+static inline bool pool_is_down(const struct upstream_pool *pool)
+{
+	return pool->down_count == pool->config->server_count;
+}
 
 /* A connection for one attempt, idle or newly connecting; bytes may be put into `out` at once. `task` is woken by both pipes.
  * `*place` holds the connection; it becomes NULL when the connection ends by itself. `seed` chooses for hash and random_two;
