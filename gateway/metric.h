@@ -20,6 +20,7 @@ typedef _Atomic uint64_t metric;
 struct metrics {
 	metric connections_accepted;
 	metric connections_ended;
+	metric connections_handed;       /* to a core that had fewer */
 	metric requests_begun;           /* a head was read */
 	metric requests_ended;
 	metric handshakes_begun;

@@ -11,17 +11,81 @@
 #include <time.h>
 
 #define ADMIN_OPEN_MAX 64u
+#define UNEVEN_MIN 8u                    /* connections more than its share, before a core hands any on */
 #define SURPLUS_MAX(clients_max) ((clients_max) / 16 + 8) /* that can be told so; more wait in the listener's queue */
 
 static void another_drained(struct core *, struct message *);
 
 /* ---- opening ------------------------------------------------------------------------------------------------------------ */
 
+/* SO_REUSEPORT deals connections out by chance: with few and long ones (WebSockets) a core may have twice the others' work. One
+ * that has a quarter more than its share hands what it accepts to the one that has least, by the descriptor's number. */
+struct handed {
+	struct message message;
+	unsigned listener;
+	int fd;
+};
+
+static uint64_t open_count(const struct worker *worker)
+{
+	uint64_t ended = metric_read(&worker->metrics.connections_ended);
+
+	return metric_read(&worker->metrics.connections_accepted) - ended;
+}
+
+/* NULL: this core keeps it. */
+static const struct worker *less_busy_worker(const struct worker *worker)
+{
+	const struct gateway *gateway = worker->gateway;
+	const struct worker *least = worker;
+	uint64_t sum = 0, mean;
+
+	for (unsigned i = 0; i < gateway->cores.count; i++) {
+		const struct worker *other = gateway->workers[i];
+
+		sum += open_count(other);
+		if (open_count(other) < open_count(least))
+			least = other;
+	}
+	mean = sum / gateway->cores.count;
+	if (least == worker || open_count(worker) <= mean + mean / 4 + UNEVEN_MIN || atomic_load(&gateway->draining))
+		return NULL;
+	return least;
+}
+
+static void handed_over(struct core *to, struct message *message)
+{
+	struct handed *handed = owner_of(message, struct handed, message);
+	struct worker *worker = to->gateway;
+	struct listener *listener = &worker->listeners[handed->listener];
+
+	/* Draining may have begun meanwhile; the client's next try finds another gateway. */
+	if (scope_live(&to->root) && !worker->draining) {
+		listener->open++;
+		conn_accept(worker, listener, handed->fd, worker->tls[handed->listener], false);
+	} else {
+		kernel_socket_close(to->kernel, handed->fd);
+	}
+	free(handed);
+}
+
 static void client_accepted(struct listener *listener, int fd)
 {
 	struct worker *worker = listener->owner;
+	const unsigned index = (unsigned)(listener - worker->listeners);
+	const struct worker *other = less_busy_worker(worker);
+	struct handed *handed;
 
-	conn_accept(worker, listener, fd, worker->tls[listener - worker->listeners], false);
+	if (!other) {
+		conn_accept(worker, listener, fd, worker->tls[index], false);
+		return;
+	}
+	handed = malloc(sizeof *handed);
+	check(handed);
+	*handed = (struct handed){ .message = { .deliver = handed_over }, .listener = index, .fd = fd };
+	listener_closed(listener);
+	metric_add(&worker->metrics.connections_handed, 1);
+	core_post(&worker->core, other->core.index, &handed->message);
 }
 
 static void clients_stopped(struct listener *listener)

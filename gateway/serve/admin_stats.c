@@ -37,6 +37,7 @@ static unsigned figures_of(const struct worker *w, struct figure *f)
 		{ "connections", "open", "connections_open", "gauge", "Client connections that are open", connections - connections_ended },
 		{ "connections", "accepted", "connections_accepted_total", "counter", "Client connections accepted", connections },
 		{ "connections", "ended", "connections_ended_total", "counter", "Client connections ended", connections_ended },
+		{ "connections", "handed", "connections_handed_total", "counter", "Client connections handed to a less busy core", metric_read(&m->connections_handed) },
 		{ "requests", "total", "requests_total", "counter", "Requests whose head was read", requests },
 		{ "requests", "live", "requests_live", "gauge", "Requests that are worked on", requests - requests_ended },
 		{ "handshakes", "done", "handshakes_done_total", "counter", "TLS handshakes completed", done },

@@ -106,8 +106,9 @@ static void config_say(struct gw *gw, struct bytes *text)
 	/* A connection that never comes is the world's habit, not a script's; patience must not outlast the drain's. */
 	bytes_say(text, "  upstream_connect: %ums\n", gw->hasty ? timeout_roll(gw) : 20000);
 	bytes_say(text, "  websocket_idle: %ums\n", gw->silent_tunnels ? 3000 : timeout_roll(gw));
+	/* Twice the others: a receive's deadline comes up to a thirty-second later than asked, and its answer must still get out. */
 	bytes_say(text, "  drain: %ums\n  close: %ums\n",
-	          gw->at_once && dice_chance(dice, 50) ? (unsigned)dice_scaled(dice, 1, 1000) : CALM_MS,
+	          gw->at_once && dice_chance(dice, 50) ? (unsigned)dice_scaled(dice, 1, 1000) : 2 * CALM_MS,
 	          gw->hasty ? (unsigned)dice_scaled(dice, 20, 3000) : CALM_MS);
 	bytes_say(text, "limits: { connections_max: %u }\n", gw->scarce ? (unsigned)dice_between(dice, 1, 6) : 1000);
 	bytes_say(text, "upstreams: [ { name: u, balance: %s, keep_alive: %u, servers: [", config_balance_word((unsigned)dice_below(dice, 4)),
