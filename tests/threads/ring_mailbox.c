@@ -77,7 +77,7 @@ static void *side_run(void *argument)
 	uint64_t turn = 0;
 
 	pthread_barrier_wait(side->start);
-	while (side->answered < LETTERS || side->arrived < LETTERS || mailbox_flush(&side->core)) {
+	while (side->answered < LETTERS || side->arrived < LETTERS || mailbox_waits(&side->core)) {
 		/* Bursts of every size, also far beyond what the queue holds. */
 		for (uint64_t n = turn++ * 7919 % 3000; n > 0 && side->posted < LETTERS; n--) {
 			struct letter *letter = calloc(1, sizeof *letter);
