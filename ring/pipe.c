@@ -56,12 +56,6 @@ static void pipe_shrank(struct pipe *p, uint64_t n)
 	}
 }
 
-/* Behind a refusal the writer goes on as if all were well; its bytes vanish here. */
-static void pipe_vanish(struct pipe *p)
-{
-	pipe_drop(p);
-}
-
 static void pipe_link(struct pipe *p, struct chunk *chunk)
 {
 	chunk->next = NULL;
@@ -104,7 +98,7 @@ void pipe_commit(struct pipe *p, size_t n)
 	check(p->last && n <= CHUNK_BYTES - p->last->end);
 	p->last->end += (uint32_t)n;
 	if (p->refusal) {
-		pipe_vanish(p);
+		pipe_drop(p); /* behind a refusal the writer goes on as if all were well; its bytes vanish */
 		return;
 	}
 	if (n == 0)
