@@ -97,6 +97,7 @@ bool core_open(struct core *core, const struct core_options *options, struct ker
 	core->magic = CORE_MAGIC;
 	core_clock(core);
 	link_init(&core->run);
+	link_init(&core->later);
 	link_init(&core->queue);
 	link_init(&core->ended);
 	link_init(&core->starved);
@@ -239,6 +240,7 @@ bool core_turn(struct core *core, bool wait)
 	mailbox_deliver(core);
 	core_lend(core);
 	core_feed_starved(core);
+	link_move_all(&core->run, &core->later);
 	core_step(core);
 	if (core->root.state == SCOPE_ENDED) {
 		/* What the last turn posted is announced, or the others would sleep on it. */
@@ -252,7 +254,7 @@ bool core_turn(struct core *core, bool wait)
 	/* Where the submission queue was too small the rest goes with the next turn, which then does not sleep. */
 	busy = ops_flush(core);
 	busy |= mailbox_flush(core);
-	busy |= !link_alone(&core->run) || !link_alone(&core->ended);
+	busy |= !link_alone(&core->run) || !link_alone(&core->later) || !link_alone(&core->ended);
 	busy |= !link_alone(&core->starved) && core_has_buffers(core);
 	core_note(core);
 	stat_add(&core->stats.enters, 1);

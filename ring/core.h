@@ -76,6 +76,7 @@ struct core {
 	struct scope root;
 
 	struct link run;                 /* tasks to run */
+	struct link later;               /* tasks to run in the next turn */
 	struct link queue;               /* ops with something to tell the kernel */
 	struct link ended;               /* scopes whose `ended` is due */
 

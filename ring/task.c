@@ -18,6 +18,13 @@ void task_wake(struct task *task)
 	link_put_last(&task->scope->core->run, &task->in_run);
 }
 
+void task_wake_later(struct task *task)
+{
+	if (!task->scope || !scope_live(task->scope) || !link_alone(&task->in_run))
+		return;
+	link_put_last(&task->scope->core->later, &task->in_run);
+}
+
 void task_fini(struct task *task)
 {
 	if (!task->scope)

@@ -28,6 +28,10 @@ void task_init(struct task *, struct scope *, const char *name, task_step *step)
 /* Harmless when it is queued already, when its scope is closed, and on NULL. */
 void task_wake(struct task *);
 
+/* In the next turn, behind what its completions wake: for work that must not hold this turn up. The core does not sleep before.
+ * Harmless when it is queued already; a task that waits for the next turn stays there when it is woken. */
+void task_wake_later(struct task *);
+
 /* Leaves its scope before that ends (an engine detached while its connection goes on). */
 void task_fini(struct task *);
 

@@ -92,6 +92,7 @@ static void tcp_received(struct op *op, const struct completion *completion)
 		} else {
 			pipe_end(t->in);
 		}
+		task_wake(t->watcher); /* with TLS between, the reader is not the one who waits for the socket's end */
 	} else if (n == -ENOBUFS) {
 		tcp_hold(t); /* hunger is our fault: what the peer sends meanwhile lies unread in the socket */
 		core_starve(t->core, &t->starve);
@@ -102,6 +103,7 @@ static void tcp_received(struct op *op, const struct completion *completion)
 		t->receive_ended = true;
 		tcp_fail(t, reason_of(-n));
 		pipe_break(t->in, reason_of(-n));
+		task_wake(t->watcher);
 	}
 	if (completion->chunk) {
 		if (t->in->ended)
