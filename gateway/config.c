@@ -18,6 +18,8 @@ static const char *const balance_words[] = { "round_robin", "least", "random_two
 static const char *const target_words[] = { "proxy", "count", "live", "push", "echo" };
 
 static const char *const log_paths_words[] = { "route", "full" };
+static const char *const tls_version_words[] = { "1.2", "1.3" };
+static const char *const bool_words[] = { "false", "true" };
 
 const char *config_log_paths_word(unsigned paths)
 {
@@ -32,6 +34,16 @@ const char *config_log_level_word(unsigned level)
 const char *config_balance_word(unsigned balance)
 {
 	return balance < array_count(balance_words) ? balance_words[balance] : NULL;
+}
+
+const char *config_tls_version_word(unsigned version)
+{
+	return version < array_count(tls_version_words) ? tls_version_words[version] : NULL;
+}
+
+const char *config_bool_word(unsigned yes)
+{
+	return yes < array_count(bool_words) ? bool_words[yes] : NULL;
 }
 
 const char *config_target_word(unsigned target)
@@ -50,7 +62,7 @@ void config_default(struct config *config)
 #undef LIMIT_DEFAULT
 		},
 		.timeouts = {
-#define TIMEOUT_DEFAULT(name, default_ms) .name##_ms = default_ms,
+#define TIMEOUT_DEFAULT(name, default_ms, least, most) .name##_ms = default_ms,
 			CONFIG_TIMEOUTS(TIMEOUT_DEFAULT)
 #undef TIMEOUT_DEFAULT
 		},
@@ -170,26 +182,83 @@ static void limits_print(const struct config *config, FILE *out)
 #undef PRINT_COUNT
 #undef PRINT_SIZE
 #undef PRINT_BODY
-#define TIMEOUT_PRINT(name, default_ms) \
+#define TIMEOUT_PRINT(name, default_ms, least, most) \
 	fprintf(out, "  " #name ": %s\n", config_duration_word(config->timeouts.name##_ms).text);
 	fprintf(out, "\ntimeouts:\n");
 	CONFIG_TIMEOUTS(TIMEOUT_PRINT)
 #undef TIMEOUT_PRINT
 }
 
+/* The keys that a listener and its hosts have in common, `indent` deep. */
+static void certificates_print(int indent, const struct config_certificate *certificates,
+	unsigned count, FILE *out)
+{
+	fprintf(out, "certificates:\n");
+	for (unsigned i = 0; i < count; i++) {
+		fprintf(out, "%*s", indent, "");
+		line_print("  - certificate", certificates[i].certificate, out);
+		fprintf(out, "%*s", indent, "");
+		line_print("    key", certificates[i].key, out);
+	}
+}
+
+static void words_print(int indent, const char *key, const char *const *words, unsigned count,
+	FILE *out)
+{
+	fprintf(out, "%*s%s:\n", indent, "", key);
+	for (unsigned i = 0; i < count; i++) {
+		fprintf(out, "%*s  - ", indent, "");
+		word_print(words[i], out);
+		fputc('\n', out);
+	}
+}
+
+static void client_certificates_print(
+	int indent, const struct config_client_certificates *asked, FILE *out)
+{
+	if (!asked->ca)
+		return;
+	fprintf(out, "%*sclient_certificates:\n%*s", indent, "", indent, "");
+	line_print("  ca", asked->ca, out);
+	if (asked->crl) {
+		fprintf(out, "%*s", indent, "");
+		line_print("  crl", asked->crl, out);
+	}
+	fprintf(out, "%*s  depth: %u\n", indent, "", asked->depth);
+	fprintf(out, "%*s  required: %s\n", indent, "", config_bool_word(asked->required));
+}
+
+static void host_print(const struct config_host *host, FILE *out)
+{
+	fprintf(out, "        - ");
+	certificates_print(10, host->certificates, host->certificate_count, out);
+	if (host->name_count > 0)
+		words_print(10, "names", host->names, host->name_count, out);
+	words_print(10, "alpn", host->alpn, host->alpn_count, out);
+	client_certificates_print(10, &host->client_certificates, out);
+}
+
 static void listener_print(const struct config_listener *listener, FILE *out)
 {
+	const struct config_tls *tls = &listener->tls;
+
 	line_print("  - address", listener->address.text, out);
-	if (listener->tls.certificate_count == 0)
+	if (tls->certificate_count == 0)
 		return;
-	fprintf(out, "    tls:\n      certificates:\n");
-	for (unsigned i = 0; i < listener->tls.certificate_count; i++) {
-		line_print("        - certificate", listener->tls.certificates[i].certificate, out);
-		line_print("          key", listener->tls.certificates[i].key, out);
-	}
-	fprintf(out, "      alpn:\n");
-	for (unsigned i = 0; i < listener->tls.alpn_count; i++)
-		fprintf(out, "        - %s\n", listener->tls.alpn[i]);
+	fprintf(out, "    tls:\n      ");
+	certificates_print(6, tls->certificates, tls->certificate_count, out);
+	if (tls->host_count > 0)
+		fprintf(out, "      hosts:\n");
+	for (unsigned i = 0; i < tls->host_count; i++)
+		host_print(&tls->hosts[i], out);
+	fprintf(out, "      strict_sni: %s\n", config_bool_word(tls->strict_sni));
+	words_print(6, "alpn", tls->alpn, tls->alpn_count, out);
+	/* In quotes, because to other readers of YAML these are numbers. */
+	fprintf(out, "      versions:\n");
+	for (unsigned i = tls->version_min; i <= tls->version_max; i++)
+		fprintf(out, "        - \"%s\"\n", config_tls_version_word(i));
+	fprintf(out, "      tickets: %s\n", config_bool_word(tls->tickets));
+	client_certificates_print(6, &tls->client_certificates, out);
 }
 
 static void upstream_print(const struct config_upstream *upstream, FILE *out)
@@ -210,6 +279,23 @@ static void upstream_print(const struct config_upstream *upstream, FILE *out)
 	count_print("    keep_alive", upstream->keep_alive_max, out);
 }
 
+static void clients_print(const struct config_route *route, FILE *out)
+{
+	if (route->client_count == 0)
+		return;
+	fprintf(out, "    client:\n");
+	for (unsigned i = 0; i < route->client_count; i++) {
+		const struct config_client *client = &route->clients[i];
+		char word[CONFIG_WORD_BYTES_MAX + 16];
+
+		snprintf(word, sizeof word, "%s%s",
+			client->kind == CONFIG_CLIENT_SUBJECT ? "subject:" : "", client->text);
+		fprintf(out, "      - ");
+		word_print(word, out);
+		fputc('\n', out);
+	}
+}
+
 static void route_print(const struct config_route *route, FILE *out)
 {
 	const char *dash = "  - ";
@@ -228,6 +314,7 @@ static void route_print(const struct config_route *route, FILE *out)
 		line_print("    proxy", route->upstream->name, out);
 	else
 		line_print("    serve", config_target_word(route->target), out);
+	clients_print(route, out);
 	size_print("    body_bytes_max", route->body_bytes_max, out);
 	if (route->target == CONFIG_LIVE) {
 		bool off = route->idle_reminder_ms == 0;

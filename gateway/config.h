@@ -4,7 +4,8 @@
  *                ─▶ config_parse (words into numbers, names into pointers, every fault with its place) ─▶ struct config
  *
  * Words: a *listener* is an address on which connections arrive; an *upstream* is a named group of servers behind us;
- * a *route* says which requests go to which *target*. The first route that matches wins.
+ * a *route* says which requests go to which *target*. The first route that matches wins. A *host* is what a listener with TLS
+ * is to clients that ask for certain *names*; the rest meet its *default host*.
  *
  * Owner: the caller of config_load owns the tree and gives it back with config_free; the tree is one block of memory, and
  * its pointers stay inside it or point at constants.
@@ -25,12 +26,17 @@
 #define CONFIG_TEXT_BYTES_MAX   (1u << 20)
 #define CONFIG_CORES_MAX        256
 #define CONFIG_LISTENERS_MAX    256
-#define CONFIG_CERTIFICATES_MAX 64 /* in one listener */
+#define CONFIG_CERTIFICATES_MAX 64 /* of one host */
+#define CONFIG_HOSTS_MAX        1024 /* in one listener, beside the default one */
+#define CONFIG_NAMES_MAX        64 /* of one host */
+#define CONFIG_CLIENTS_MAX      64 /* conditions of one route */
+#define CONFIG_DEPTH_MAX        8  /* intermediate certificates of a client */
 #define CONFIG_UPSTREAMS_MAX    1024
 #define CONFIG_SERVERS_MAX      256 /* in one upstream */
 #define CONFIG_ROUTES_MAX       4096
 #define CONFIG_WORD_BYTES_MAX   1024 /* a name, a path, a host */
 #define CONFIG_DURATION_MS_MAX  (24u * 3600 * 1000)
+#define CONFIG_TICKET_MS_MAX    (7u * 24 * 3600 * 1000) /* RFC 8446 §4.6.1: no more than 604800 seconds */
 #define CONFIG_SIZE_BYTES_MAX   (UINT64_C(1) << 40)
 #define CONFIG_UNLIMITED        UINT64_MAX /* `unlimited`, where a limit may be lifted at all */
 
@@ -44,22 +50,25 @@
 	limit(fields_max, COUNT, 100, 8, 1000)                        /* fields of one head, trailers likewise */ \
 	limit(body_bytes_max, BODY, 64 << 20, 1, CONFIG_SIZE_BYTES_MAX)   /* of a request; or `unlimited`; a route may differ */ \
 	limit(memory_bytes_max, SIZE, 1 << 30, 1 << 20, CONFIG_SIZE_BYTES_MAX) /* per core, for bytes on their way */ \
-	limit(websocket_message_bytes_max, SIZE, 1 << 20, 125, 1 << 30)
+	limit(websocket_message_bytes_max, SIZE, 1 << 20, 125, 1 << 30) \
+	limit(tls_handshakes_max, COUNT, 256, 1, 100000)              /* per core; those whose memory exists at once */ \
+	limit(tls_handshakes_queued_max, COUNT, 4096, 0, 1000000)     /* per core; those that wait for their turn */
 
-/* The section `timeouts`: name and default. Each is 1ms to 24h. */
+/* The section `timeouts`: name, default, least, most. */
 #define CONFIG_TIMEOUTS(timeout) \
-	timeout(tls_handshake, 10000)       /* from accept to the handshake's end */ \
-	timeout(request_head, 10000)        /* from its first byte to its last */ \
-	timeout(request_body, 30000)        /* between two arrivals of bytes */ \
-	timeout(keep_alive, 75000)          /* an idle client connection between requests */ \
-	timeout(send, 30000)                /* a write that makes no progress */ \
-	timeout(upstream_connect, 5000)     \
-	timeout(upstream_response, 60000)   /* from the request's end to the answer's first byte */ \
-	timeout(upstream_body, 60000)       /* between two arrivals of bytes of an answer */ \
-	timeout(upstream_keep_alive, 60000) /* an idle connection kept for later */ \
-	timeout(websocket_idle, 60000)      /* nothing received on an echo or a proxied WebSocket */ \
-	timeout(drain, 30000)               /* from the wish to stop to the end of patience */ \
-	timeout(close, 2000)                /* for goodbyes: close frames, close_notify, the last bytes */
+	timeout(tls_handshake, 10000, 1, CONFIG_DURATION_MS_MAX)       /* from accept to the handshake's end */ \
+	timeout(request_head, 10000, 1, CONFIG_DURATION_MS_MAX)        /* from its first byte to its last */ \
+	timeout(request_body, 30000, 1, CONFIG_DURATION_MS_MAX)        /* between two arrivals of bytes */ \
+	timeout(keep_alive, 75000, 1, CONFIG_DURATION_MS_MAX)          /* an idle client connection between requests */ \
+	timeout(send, 30000, 1, CONFIG_DURATION_MS_MAX)                /* a write that makes no progress */ \
+	timeout(upstream_connect, 5000, 1, CONFIG_DURATION_MS_MAX)     \
+	timeout(upstream_response, 60000, 1, CONFIG_DURATION_MS_MAX)   /* from the request's end to the answer's first byte */ \
+	timeout(upstream_body, 60000, 1, CONFIG_DURATION_MS_MAX)       /* between two arrivals of bytes of an answer */ \
+	timeout(upstream_keep_alive, 60000, 1, CONFIG_DURATION_MS_MAX) /* an idle connection kept for later */ \
+	timeout(websocket_idle, 60000, 1, CONFIG_DURATION_MS_MAX)      /* nothing received on an echo or a proxied WebSocket */ \
+	timeout(drain, 30000, 1, CONFIG_DURATION_MS_MAX)               /* from the wish to stop to the end of patience */ \
+	timeout(close, 2000, 1, CONFIG_DURATION_MS_MAX)                /* for goodbyes: close frames, close_notify, the last bytes */ \
+	timeout(ticket_lifetime, 12u * 3600 * 1000, 60000, CONFIG_TICKET_MS_MAX) /* how long a TLS session may be resumed */
 
 /* clang-format on */
 
@@ -70,7 +79,7 @@ struct config_limits {
 };
 
 struct config_timeouts {
-#define TIMEOUT_MEMBER(name, default_ms) uint32_t name##_ms;
+#define TIMEOUT_MEMBER(name, default_ms, least, most) uint32_t name##_ms;
 	CONFIG_TIMEOUTS(TIMEOUT_MEMBER)
 #undef TIMEOUT_MEMBER
 };
@@ -91,11 +100,40 @@ struct config_certificate {
 	const char *key;
 };
 
+/* Whether clients show a certificate of their own, and who may have issued it. */
+struct config_client_certificates {
+	const char *ca;  /* absolute paths, as above; NULL: clients are not asked, and the rest means nothing */
+	const char *crl; /* NULL: none is looked at */
+	unsigned depth;  /* intermediate certificates between the client's and the ca's, at most */
+	bool required;   /* false: a client without one is let in, and routes decide */
+};
+
+/* What a client gets that asks for one of these names (SNI). What the file leaves out is the listener's here already. */
+struct config_host {
+	const char **names;  /* lower case; "*.example.org" is exactly one label in front of example.org */
+	unsigned name_count; /* 0: the DNS names in the certificates */
+	struct config_certificate *certificates; /* at least one */
+	unsigned certificate_count;
+	const char **alpn;
+	unsigned alpn_count;
+	struct config_client_certificates client_certificates;
+	unsigned line; /* in the file */
+};
+
+enum config_tls_version { CONFIG_TLS_1_2, CONFIG_TLS_1_3 };
+
+/* The default host, for clients that ask for no name or for one that no host has; the hosts; and what is common to all. */
 struct config_tls {
 	struct config_certificate *certificates;
-	unsigned certificate_count; /* 0: no TLS on this listener */
+	unsigned certificate_count; /* 0: no TLS on this listener, and the rest means nothing */
 	const char **alpn;          /* in order of preference */
 	unsigned alpn_count;
+	struct config_client_certificates client_certificates;
+	struct config_host *hosts;
+	unsigned host_count;
+	bool strict_sni; /* a name that nobody has, or none at all, is refused */
+	enum config_tls_version version_min, version_max;
+	bool tickets; /* sessions may be resumed; never where client certificates are asked for */
 };
 
 struct config_listener {
@@ -127,6 +165,20 @@ enum config_match {
 
 enum config_target { CONFIG_PROXY, CONFIG_COUNT, CONFIG_LIVE, CONFIG_PUSH, CONFIG_ECHO };
 
+/* What a verified client certificate must hold for a route to match. */
+enum config_client_kind {
+	CONFIG_CLIENT_ANY,     /* "*": whatever it holds */
+	CONFIG_CLIENT_DNS,     /* a DNS name, or "*." and one: exactly one label in its place */
+	CONFIG_CLIENT_EMAIL,   /* an e-mail address */
+	CONFIG_CLIENT_URI,     /* a URI */
+	CONFIG_CLIENT_SUBJECT, /* the whole subject, as tls/identity.h prints it */
+};
+
+struct config_client {
+	enum config_client_kind kind;
+	const char *text; /* DNS names and the domains of e-mail addresses in lower case; "*" of CONFIG_CLIENT_ANY */
+};
+
 struct config_route {
 	unsigned
 		line; /* in the file, so that logs and dumps can name the route as its author does */
@@ -139,6 +191,8 @@ struct config_route {
 	uint64_t body_bytes_max;   /* the route's own, or that of the limits; or CONFIG_UNLIMITED */
 	uint32_t heartbeat_ms;     /* CONFIG_LIVE alone */
 	uint32_t idle_reminder_ms; /* CONFIG_LIVE alone; 0 = off */
+	struct config_client *clients; /* one of them must be met */
+	unsigned client_count; /* 0: any client, with a certificate or without */
 };
 
 struct config {
@@ -165,6 +219,8 @@ struct config {
 const char *config_log_paths_word(unsigned paths);
 const char *config_log_level_word(unsigned level);
 const char *config_balance_word(unsigned balance);
+const char *config_tls_version_word(unsigned version); /* "1.2" */
+const char *config_bool_word(unsigned yes);
 const char *config_target_word(
 	unsigned target); /* "proxy" is CONFIG_PROXY's; the rest are words of `serve` */
 

@@ -105,74 +105,10 @@ static void timeouts_read(struct parse *parse)
 
 	unsigned place = parse_key(parse, 0, "timeouts");
 
-#define TIMEOUT_READ(name, default_ms) \
-	parse_duration(parse, place, #name, written->name, &timeouts->name##_ms);
+#define TIMEOUT_READ(name, default_ms, least, most) \
+	parse_duration(parse, place, #name, written->name, least, most, &timeouts->name##_ms);
 	CONFIG_TIMEOUTS(TIMEOUT_READ)
 #undef TIMEOUT_READ
-}
-
-static const char *const alpn_known[] = { "http/1.1" };
-
-static void alpn_read(struct parse *parse, const struct written_tls *written, unsigned place,
-	struct config_tls *tls)
-{
-	tls->alpn = parse_piece(parse, written->alpn_count + 1, sizeof *tls->alpn);
-	unsigned entry = place ? config_place_first(&parse->places, place) : 0;
-
-	for (unsigned i = 0; i < written->alpn_count; i++, entry = parse_next(parse, entry)) {
-		const char *word = written->alpn[i];
-		bool repeated = false;
-
-		for (unsigned j = 0; j < i; j++)
-			repeated |= strcmp(written->alpn[j], word) == 0;
-		if (repeated)
-			value_error(parse, entry, &CONFIG_DUPLICATE,
-				"the protocol %s is listed twice; remove one", quote(word));
-		else if (strcmp(word, "h2") == 0)
-			value_error(parse, entry, &CONFIG_VALUE_BAD,
-				"h2 is not spoken by this version; write http/1.1");
-		else if (strcmp(word, alpn_known[0]) != 0)
-			value_error(parse, entry, &CONFIG_VALUE_BAD,
-				"%s is no protocol of ours; known are: http/1.1", quote(word));
-		else
-			tls->alpn[tls->alpn_count++] = alpn_known[0];
-	}
-	if (written->alpn_count == 0)
-		tls->alpn[tls->alpn_count++] = alpn_known[0];
-}
-
-static void tls_read(struct parse *parse, const struct written_tls *written, unsigned place,
-	struct config_tls *tls)
-{
-	unsigned list = config_place_key(&parse->places, place, "certificates");
-
-	if (written->certificates_count == 0 && !parse_shaky(parse, place))
-		key_error(parse, list ? list : place, &CONFIG_KEY_MISSING,
-			"tls has no certificates; write certificates: [ { certificate: tls/site.pem, key: tls/site.key } ]");
-	tls->certificates =
-		parse_piece(parse, written->certificates_count, sizeof *tls->certificates);
-	tls->certificate_count = written->certificates_count;
-
-	unsigned entry = list ? config_place_first(&parse->places, list) : 0;
-
-	for (unsigned i = 0; i < written->certificates_count;
-		i++, entry = parse_next(parse, entry)) {
-		const struct written_certificate *pair = &written->certificates[i];
-
-		if (pair->certificate)
-			tls->certificates[i].certificate =
-				parse_readable_file(parse, entry, "certificate", pair->certificate);
-		else if (!parse_shaky(parse, entry))
-			value_error(parse, entry, &CONFIG_KEY_MISSING,
-				"this entry has no \"certificate\"; give the file of the chain");
-		if (pair->key)
-			tls->certificates[i].key =
-				parse_readable_file(parse, entry, "key", pair->key);
-		else if (!parse_shaky(parse, entry))
-			value_error(parse, entry, &CONFIG_KEY_MISSING,
-				"this entry has no \"key\"; give the file of the private key");
-	}
-	alpn_read(parse, written, config_place_key(&parse->places, place, "alpn"), tls);
 }
 
 static void listener_read(struct parse *parse, unsigned i, unsigned entry)
@@ -184,7 +120,8 @@ static void listener_read(struct parse *parse, unsigned i, unsigned entry)
 
 	snprintf(what, sizeof what, "listener %u", i + 1);
 	if (written->tls)
-		tls_read(parse, written->tls, parse_key(parse, entry, "tls"), &listener->tls);
+		config_parse_tls(
+			parse, written->tls, parse_key(parse, entry, "tls"), &listener->tls);
 	if (!written->address) {
 		if (!parse_shaky(parse, entry))
 			value_error(parse, entry, &CONFIG_KEY_MISSING,
@@ -235,7 +172,8 @@ static void health_read(struct parse *parse, const struct written_health *writte
 	struct config_health *health)
 {
 	health->every_ms = 2000;
-	parse_duration(parse, place, "every", written->every, &health->every_ms);
+	parse_duration(parse, place, "every", written->every, 1, CONFIG_DURATION_MS_MAX,
+		&health->every_ms);
 	if (written->path &&
 		parse_url_path(parse, parse_key(parse, place, "path"), "path", written->path))
 		health->path = parse_word(parse, written->path);
@@ -376,14 +314,8 @@ static size_t tree_size(const struct written *written, size_t directory_length)
 
 	size += parse_piece_size(written->listeners_count * sizeof(struct config_listener));
 	for (unsigned i = 0; i < written->listeners_count; i++) {
-		const struct written_tls *tls = written->listeners[i].tls;
-
-		if (!tls)
-			continue;
-		size += parse_piece_size(
-			tls->certificates_count * sizeof(struct config_certificate));
-		size += tls->certificates_count * 2 * path;
-		size += parse_piece_size((tls->alpn_count + 1) * sizeof(char *));
+		if (written->listeners[i].tls)
+			size += config_tls_size(written->listeners[i].tls, directory_length);
 	}
 	size += parse_piece_size(written->upstreams_count * sizeof(struct config_upstream));
 	for (unsigned i = 0; i < written->upstreams_count; i++) {
@@ -399,6 +331,9 @@ static size_t tree_size(const struct written *written, size_t directory_length)
 
 		size += parse_word_size(route->host) + parse_word_size(route->path) +
 			parse_word_size(route->prefix);
+		size += parse_piece_size(route->client_count * sizeof(struct config_client));
+		for (unsigned j = 0; j < route->client_count; j++)
+			size += parse_word_size(route->client[j]);
 	}
 	return size;
 }

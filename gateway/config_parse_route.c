@@ -1,8 +1,8 @@
 /* gateway/config_parse_route.c — the section `routes`: which requests go where.
  *
  * The first route that matches wins, so the order is part of the meaning, and a route behind one that takes all of it is
- * dead text: legal, and surely not what its author wants. That is a warning. It is judged by what the routes match, by host
- * and by path, and never by what they do. */
+ * dead text: legal, and surely not what its author wants. That is a warning. It is judged by what the routes match, by host,
+ * path and client, and never by what they do. */
 #include "gateway/config_parse_word.h"
 #include "ring/base.h"
 
@@ -13,13 +13,9 @@ static void host_read(
 {
 	static const char allowed[] = "abcdefghijklmnopqrstuvwxyz0123456789.-";
 	static const char brackets[] = "[0123456789abcdef:.]";
-	char *host = (char *)parse_word(parse, word); /* ours until the tree is given away */
+	const char *host = parse_word_lower(parse, word);
 	const char *name = strncmp(host, "*.", 2) == 0 ? host + 2 : host;
 
-	for (char *at = host; *at; at++) {
-		if (*at >= 'A' && *at <= 'Z')
-			*at = (char)(*at - 'A' + 'a');
-	}
 	route->host = host;
 
 	size_t length = strlen(name);
@@ -104,10 +100,11 @@ static void live_read(struct parse *parse, const struct written_route *written, 
 	struct config_route *route)
 {
 	route->heartbeat_ms = 30000;
-	parse_duration(parse, entry, "heartbeat", written->heartbeat, &route->heartbeat_ms);
+	parse_duration(parse, entry, "heartbeat", written->heartbeat, 1, CONFIG_DURATION_MS_MAX,
+		&route->heartbeat_ms);
 	if (written->idle_reminder && strcmp(written->idle_reminder, "off") != 0)
-		parse_duration(parse, entry, "idle_reminder", written->idle_reminder,
-			&route->idle_reminder_ms);
+		parse_duration(parse, entry, "idle_reminder", written->idle_reminder, 1,
+			CONFIG_DURATION_MS_MAX, &route->idle_reminder_ms);
 }
 
 /* `heartbeat: 30s` beside `proxy: edc` would look as if it did something. */
@@ -120,6 +117,152 @@ static void live_key_refuse(
 			i + 1, key);
 }
 
+/* ---- clients ---- */
+
+/* What keeps `text` from being an e-mail address or a URI of a certificate; NULL: nothing. */
+static const char *client_text_wrong(const char *text)
+{
+	if (strlen(text) > 255)
+		return "is longer than 255 bytes, and longer names are not read from a certificate; shorten it";
+	for (const char *at = text; *at; at++) {
+		if ((unsigned char)*at <= 0x20 || (unsigned char)*at >= 0x7f)
+			return "holds a blank or a character outside ASCII, which no such name of a certificate does; remove it";
+		if (*at == '*')
+			return "has a wildcard, and only DNS names may; write it in full";
+	}
+	return NULL;
+}
+
+static const char *uri_wrong(const char *word)
+{
+	static const char letters[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";
+	static const char *const prefixes[] = { "DNS:", "EMAIL:", "URI:" };
+	const char *colon = strchr(word, ':');
+	size_t scheme = (size_t)(colon - word);
+
+	for (unsigned i = 0; i < array_count(prefixes); i++)
+		if (strncmp(word, prefixes[i], strlen(prefixes[i])) == 0)
+			return "has its kind in front; write the name alone";
+	if (colon[1] && strspn(colon + 1, "0123456789") == strlen(colon + 1))
+		return "holds a port, which no certificate names; remove it";
+	/* RFC 3986 §3.1: scheme = ALPHA *( ALPHA / DIGIT / "+" / "-" / "." ) */
+	if (!word[0] || !strchr(letters, word[0]) || !colon[1] ||
+		strspn(word, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789+-.") !=
+			scheme)
+		return "is no URI; write one such as spiffe://example.org/site/7";
+	return client_text_wrong(word);
+}
+
+/* RFC 4514 as tls/identity.c prints it. What it never prints would never be matched, and nobody would know why. */
+static const char *subject_wrong(const char *subject)
+{
+	const char *equal = strchr(subject, '=');
+
+	if (!equal || equal == subject)
+		return "is no subject; write one such as subject:CN=Monitor 4,O=CRO";
+	for (const char *at = subject; *at; at++) {
+		if ((unsigned char)*at >= 0x7f)
+			return "holds a character outside ASCII; write its bytes in UTF-8, as in subject:CN=M\\C3\\BCller";
+		if (*at == '\\' && at[1])
+			at++;
+		else if (*at == ',' && at[1] == ' ')
+			return "has a blank behind a comma; write it by RFC 4514, as in subject:CN=Monitor 4,O=CRO";
+	}
+	return NULL;
+}
+
+static const char *email_keep(struct parse *parse, unsigned place, const char *word)
+{
+	char *kept = (char *)parse_word(parse, word); /* ours until the tree is given away */
+	char *domain = strrchr(kept, '@') + 1;
+	const char *wrong = client_text_wrong(word);
+
+	if (wrong || domain == kept + 1 || config_name_check(domain) != CONFIG_GOOD)
+		value_error(parse, place, &CONFIG_VALUE_BAD, "the client %s %s", quote(word),
+			wrong ? wrong : "is no e-mail address; write one such as cra@cro.example.org");
+	for (; *domain; domain++) {
+		if (*domain >= 'A' && *domain <= 'Z')
+			*domain = (char)(*domain - 'A' + 'a');
+	}
+	return kept;
+}
+
+static void client_read(
+	struct parse *parse, unsigned place, const char *word, struct config_client *client)
+{
+	static const char subject[] = "subject:";
+	const char *wrong = NULL;
+
+	if (strcmp(word, "*") == 0) {
+		client->kind = CONFIG_CLIENT_ANY;
+		client->text = parse_word(parse, word);
+	} else if (strncmp(word, subject, sizeof subject - 1) == 0) {
+		client->kind = CONFIG_CLIENT_SUBJECT;
+		client->text = parse_word(parse, word + sizeof subject - 1);
+		wrong = subject_wrong(client->text);
+	} else if (strchr(word, ':')) {
+		client->kind = CONFIG_CLIENT_URI;
+		client->text = parse_word(parse, word);
+		wrong = uri_wrong(word);
+	} else if (strchr(word, '@')) {
+		client->kind = CONFIG_CLIENT_EMAIL;
+		client->text = email_keep(parse, place, word);
+	} else {
+		client->kind = CONFIG_CLIENT_DNS;
+		client->text = parse_word_lower(parse, word);
+		parse_host_name(parse, place, word, "the client");
+	}
+	if (wrong)
+		value_error(parse, place, &CONFIG_VALUE_BAD, "the client %s %s", quote(word), wrong);
+}
+
+static bool clients_asked(const struct written *written)
+{
+	for (unsigned i = 0; i < written->listeners_count; i++) {
+		const struct written_tls *tls = written->listeners[i].tls;
+
+		if (tls && tls->client_certificates)
+			return true;
+		for (unsigned j = 0; tls && j < tls->hosts_count; j++)
+			if (tls->hosts[j].client_certificates)
+				return true;
+	}
+	return false;
+}
+
+static void clients_read(struct parse *parse, unsigned i, unsigned mapping)
+{
+	const struct written_route *written = &parse->written->routes[i];
+	struct config_route *route = &parse->config->routes[i];
+	unsigned list = config_place_key(&parse->places, mapping, "client");
+	unsigned entry = list ? config_place_first(&parse->places, list) : 0;
+
+	if (!list)
+		return;
+	/* Read as "no condition" it would open the route to all, and its author meant the opposite. */
+	if (written->client_count == 0)
+		key_error(parse, list, &CONFIG_VALUE_BAD,
+			"client is empty; name the clients that route %u is for, or remove it", i + 1);
+	route->clients = parse_piece(parse, written->client_count, sizeof *route->clients);
+	route->client_count = written->client_count;
+	for (unsigned j = 0; j < written->client_count; j++, entry = parse_next(parse, entry)) {
+		client_read(parse, entry, written->client[j], &route->clients[j]);
+		for (unsigned k = 0; k < j; k++) {
+			if (route->clients[k].kind != route->clients[j].kind ||
+				strcmp(route->clients[k].text, route->clients[j].text) != 0)
+				continue;
+			value_error(parse, entry, &CONFIG_DUPLICATE,
+				"the client %s is listed twice; remove one",
+				quote(written->client[j]));
+			break;
+		}
+	}
+	if (written->client_count > 0 && !clients_asked(parse->written))
+		value_fault(parse, list, CONFIG_WARNING, &CONFIG_CLIENT_UNASKED,
+			"route %u wants a client certificate, but no listener asks for one; give tls.client_certificates",
+			i + 1);
+}
+
 static void route_read(struct parse *parse, unsigned i, unsigned entry)
 {
 	const struct written_route *written = &parse->written->routes[i];
@@ -127,6 +270,7 @@ static void route_read(struct parse *parse, unsigned i, unsigned entry)
 
 	route->line = parse_place(parse, entry)->line;
 	matcher_read(parse, i, entry);
+	clients_read(parse, i, entry);
 
 	if (written->serve && written->proxy)
 		key_error(parse, parse_key(parse, entry, "proxy"), &CONFIG_KEY_CONFLICT,
@@ -185,17 +329,72 @@ static bool path_covers(const struct config_route *wide, const struct config_rou
 		wide->path[length - 1] == '/';
 }
 
-static void route_reached(struct parse *parse, unsigned i, unsigned entry)
+static bool client_covers(const struct config_client *wide, const struct config_client *narrow)
+{
+	const char *dot = strchr(narrow->text, '.');
+
+	if (wide->kind == CONFIG_CLIENT_ANY)
+		return true;
+	if (wide->kind != narrow->kind)
+		return false;
+	if (strcmp(wide->text, narrow->text) == 0)
+		return true;
+	return wide->kind == CONFIG_CLIENT_DNS && wide->text[0] == '*' && dot &&
+		strcmp(wide->text + 1, dot) == 0;
+}
+
+static bool clients_cover(const struct config_route *wide, const struct config_route *narrow)
+{
+	if (wide->client_count == 0)
+		return true;
+	for (unsigned i = 0; i < narrow->client_count; i++) {
+		bool covered = false;
+
+		for (unsigned j = 0; !covered && j < wide->client_count; j++)
+			covered = client_covers(&wide->clients[j], &narrow->clients[i]);
+		if (!covered)
+			return false;
+	}
+	return narrow->client_count > 0;
+}
+
+static bool route_reached(struct parse *parse, unsigned i, unsigned entry)
 {
 	const struct config_route *routes = parse->config->routes;
 
 	for (unsigned j = 0; j < i; j++) {
 		if (!host_covers(routes[j].host, routes[i].host) ||
-			!path_covers(&routes[j], &routes[i]))
+			!path_covers(&routes[j], &routes[i]) ||
+			!clients_cover(&routes[j], &routes[i]))
 			continue;
 		value_fault(parse, entry, CONFIG_WARNING, &CONFIG_ROUTE_UNREACHED,
 			"route %u is never reached, because route %u in line %u takes all of it; move it before that one or remove it",
 			i + 1, j + 1, routes[j].line);
+		return false;
+	}
+	return true;
+}
+
+/* To clients that it does not name a route is as if it were not there, so that behind `prefix: /monitor` for a few,
+ * `prefix: /` gives /monitor to all. With another target that is a way to tell clients apart; with the same one its author
+ * believes something to be closed that is open. */
+static void clients_kept_out(struct parse *parse, unsigned i, unsigned entry)
+{
+	const struct config_route *routes = parse->config->routes, *route = &routes[i];
+
+	if (route->client_count == 0)
+		return;
+	for (unsigned j = i + 1; j < parse->config->route_count; j++) {
+		const struct config_route *later = &routes[j];
+
+		if (later->client_count > 0 || !host_covers(later->host, route->host) ||
+			!path_covers(later, route))
+			continue;
+		if (later->target == route->target && later->upstream == route->upstream)
+			value_fault(parse, parse_key(parse, entry, "client"), CONFIG_WARNING,
+				&CONFIG_CLIENT_MOOT,
+				"route %u keeps nobody out, because route %u in line %u serves the same to every other client; name clients there too, or make it narrower",
+				i + 1, j + 1, later->line);
 		return;
 	}
 }
@@ -218,5 +417,6 @@ void config_parse_routes(struct parse *parse)
 		return;
 	entry = first;
 	for (unsigned i = 0; i < count; i++, entry = parse_next(parse, entry))
-		route_reached(parse, i, entry);
+		if (route_reached(parse, i, entry))
+			clients_kept_out(parse, i, entry);
 }

@@ -39,6 +39,22 @@ const char *parse_word(struct parse *parse, const char *word)
 	return kept;
 }
 
+const char *parse_word_lower(struct parse *parse, const char *word)
+{
+	char *kept = (char *)parse_word(parse, word); /* ours until the tree is given away */
+
+	for (char *at = kept; *at; at++) {
+		if (*at >= 'A' && *at <= 'Z')
+			*at = (char)(*at - 'A' + 'a');
+	}
+	return kept;
+}
+
+size_t parse_path_size(const char *path, size_t directory_length)
+{
+	return path ? parse_piece_size(directory_length + strlen(path) + 2) : 0;
+}
+
 size_t parse_word_size(const char *word)
 {
 	return word ? parse_piece_size(strlen(word) + 1) : 0;
@@ -147,11 +163,11 @@ void parse_number(struct parse *parse, unsigned mapping, const char *key, const 
 }
 
 void parse_duration(struct parse *parse, unsigned mapping, const char *key, const char *word,
-	uint32_t *duration_ms)
+	uint32_t least_ms, uint32_t most_ms, uint32_t *duration_ms)
 {
 	uint64_t value = *duration_ms;
 
-	parse_number(parse, mapping, key, word, KIND_DURATION, 1, CONFIG_DURATION_MS_MAX, &value);
+	parse_number(parse, mapping, key, word, KIND_DURATION, least_ms, most_ms, &value);
 	*duration_ms = (uint32_t)value;
 }
 
@@ -173,6 +189,34 @@ unsigned parse_choice(struct parse *parse, unsigned mapping, const char *key, co
 	value_error(parse, parse_key(parse, mapping, key), &CONFIG_VALUE_BAD,
 		"%s is no word of %s; known are: %s", quote(word), key, known);
 	return otherwise;
+}
+
+/* "yes", "on" and "1" are refused: what YAML makes of them differs from reader to reader. */
+void parse_bool(
+	struct parse *parse, unsigned mapping, const char *key, const char *word, bool *value)
+{
+	*value = parse_choice(parse, mapping, key, word, config_bool_word, 0, *value) == 1;
+}
+
+bool parse_host_name(struct parse *parse, unsigned place, const char *word, const char *what)
+{
+	static const char *const wrong[] = {
+		[CONFIG_NAME_FOREIGN] =
+			"holds letters outside ASCII; write A-labels, such as xn--mnchen-3ya.example.org",
+		[CONFIG_NAME_ADDRESS] = "is an IP address; write a host name, such as edc.example.org",
+		[CONFIG_NAME_PORT] = "holds a port, which is no part of a name; remove it",
+		[CONFIG_NAME_DOT] = "ends with a dot, with which no name arrives here; remove it",
+		[CONFIG_NAME_WILDCARD] =
+			"has a wildcard that is not the whole leftmost label; write *.example.org",
+		[CONFIG_NAME_BAD] =
+			"is no host name; write one such as edc.example.org or *.example.org",
+	};
+	enum config_verdict verdict = config_name_check(word);
+
+	if (verdict != CONFIG_GOOD)
+		value_error(parse, place, &CONFIG_VALUE_BAD, "%s %s %s", what, quote(word),
+			wrong[verdict]);
+	return verdict == CONFIG_GOOD;
 }
 
 /* ---- paths of files ---- */

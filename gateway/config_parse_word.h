@@ -28,10 +28,14 @@ struct parse {
 /* Zeroed memory of the tree; NULL for no elements. */
 void *parse_piece(struct parse *parse, size_t count, size_t size);
 const char *parse_word(struct parse *parse, const char *word);
+const char *parse_word_lower(struct parse *parse, const char *word);
 
-/* What these two take from the block. */
+/* What these take from the block. */
 size_t parse_piece_size(size_t size);
 size_t parse_word_size(const char *word);
+
+/* The same of parse_file_path and parse_readable_file; 0 for NULL. */
+size_t parse_path_size(const char *path, size_t directory_length);
 
 /* ---- places and faults ---- */
 
@@ -67,11 +71,16 @@ enum kind {
 void parse_number(struct parse *parse, unsigned mapping, const char *key, const char *word,
 	enum kind kind, uint64_t least, uint64_t most, uint64_t *value);
 void parse_duration(struct parse *parse, unsigned mapping, const char *key, const char *word,
-	uint32_t *duration_ms);
+	uint32_t least_ms, uint32_t most_ms, uint32_t *duration_ms);
+void parse_bool(
+	struct parse *parse, unsigned mapping, const char *key, const char *word, bool *value);
 
 /* One of the words of an enum; `from` passes over the first ones ("proxy" is no word of `serve`). */
 unsigned parse_choice(struct parse *parse, unsigned mapping, const char *key, const char *word,
 	const char *(*word_of_number)(unsigned), unsigned from, unsigned otherwise);
+
+/* True for the name of a host (config_value.h); `what` says in the fault what it is, as in "the name". */
+bool parse_host_name(struct parse *parse, unsigned place, const char *word, const char *what);
 
 /* True when the address can be used; `what` says in the fault whose it is. */
 bool parse_address(struct parse *parse, unsigned place, const char *word, const char *what,
@@ -93,5 +102,10 @@ bool parse_url_path(struct parse *parse, unsigned place, const char *key, const 
 /* ---- sections with a file of their own ---- */
 
 void config_parse_routes(struct parse *parse);
+
+/* `place` is the mapping `tls`. */
+void config_parse_tls(struct parse *parse, const struct written_tls *written, unsigned place,
+	struct config_tls *tls);
+size_t config_tls_size(const struct written_tls *written, size_t directory_length);
 
 #endif

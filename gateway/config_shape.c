@@ -24,7 +24,7 @@
 #include <string.h>
 #include <yaml.h>
 
-#define DEPTH_MAX 16 /* the schema needs 6 */
+#define DEPTH_MAX 16 /* the schema needs 8 */
 #define FOUND_MAX 64 /* keys of one mapping; limits and timeouts have the most */
 
 /* Every value is read as text; what it means is config_parse's to say, in words better than "invalid value". */
@@ -55,7 +55,7 @@ static const cyaml_schema_field_t limits_fields[] = {
 };
 
 static const cyaml_schema_field_t timeouts_fields[] = {
-#define TIMEOUT_FIELD(name, default_ms) TEXT(struct written_timeouts, name),
+#define TIMEOUT_FIELD(name, default_ms, least, most) TEXT(struct written_timeouts, name),
 	CONFIG_TIMEOUTS(TIMEOUT_FIELD)
 #undef TIMEOUT_FIELD
 	CYAML_FIELD_END,
@@ -72,9 +72,34 @@ static const cyaml_schema_value_t certificate_value = {
 	CYAML_VALUE_MAPPING(CYAML_FLAG_DEFAULT, struct written_certificate, certificate_fields),
 };
 
+static const cyaml_schema_field_t client_certificates_fields[] = {
+	TEXT(struct written_client_certificates, ca),
+	TEXT(struct written_client_certificates, crl),
+	TEXT(struct written_client_certificates, depth),
+	TEXT(struct written_client_certificates, required),
+	CYAML_FIELD_END,
+};
+
+static const cyaml_schema_field_t host_fields[] = {
+	LIST(struct written_host, names, &text_value, CONFIG_NAMES_MAX),
+	LIST(struct written_host, certificates, &certificate_value, CONFIG_CERTIFICATES_MAX),
+	LIST(struct written_host, alpn, &text_value, 8),
+	SECTION(struct written_host, client_certificates, client_certificates_fields),
+	CYAML_FIELD_END,
+};
+
+static const cyaml_schema_value_t host_value = {
+	CYAML_VALUE_MAPPING(CYAML_FLAG_DEFAULT, struct written_host, host_fields),
+};
+
 static const cyaml_schema_field_t tls_fields[] = {
 	LIST(struct written_tls, certificates, &certificate_value, CONFIG_CERTIFICATES_MAX),
+	LIST(struct written_tls, hosts, &host_value, CONFIG_HOSTS_MAX),
+	TEXT(struct written_tls, strict_sni),
 	LIST(struct written_tls, alpn, &text_value, 8),
+	LIST(struct written_tls, versions, &text_value, 8),
+	TEXT(struct written_tls, tickets),
+	SECTION(struct written_tls, client_certificates, client_certificates_fields),
 	CYAML_FIELD_END,
 };
 
@@ -116,6 +141,7 @@ static const cyaml_schema_field_t route_fields[] = {
 	TEXT(struct written_route, heartbeat),
 	TEXT(struct written_route, idle_reminder),
 	TEXT(struct written_route, body_bytes_max),
+	LIST(struct written_route, client, &text_value, CONFIG_CLIENTS_MAX),
 	CYAML_FIELD_END,
 };
 
@@ -153,6 +179,8 @@ static const struct noun {
 	{timeouts_fields, "timeouts", "{ keep_alive: 75s }"},
 	{listener_fields, "a listener", "{ address: 127.0.0.1:8080 }"},
 	{tls_fields, "tls", "{ certificates: [ { certificate: tls/site.pem, key: tls/site.key } ] }"},
+	{host_fields, "a host", "{ names: [ edc.example.org ], certificates: [ { certificate: tls/edc.pem, key: tls/edc.key } ] }"},
+	{client_certificates_fields, "client_certificates", "{ ca: tls/clients-ca.pem }"},
 	{certificate_fields, "a certificate", "{ certificate: tls/site.pem, key: tls/site.key }"},
 	{upstream_fields, "an upstream", "{ name: edc, servers: [ \"127.0.0.1:9001\" ] }"},
 	{health_fields, "health", "{ path: /healthz, every: 2s }"},
@@ -322,7 +350,7 @@ static bool value_skip(struct walk *walk)
 		}
 		if (depth > DEPTH_MAX) {
 			walk_fault(walk, &CONFIG_TOO_MUCH, walk->event.start_mark,
-				"nested too deeply; no key needs more than 6 levels");
+				"nested too deeply; no key needs more than 8 levels");
 			walk->stopped = true;
 			walk->loadable = false;
 			return false;

@@ -24,7 +24,7 @@ struct written_limits {
 };
 
 struct written_timeouts {
-#define TIMEOUT_MEMBER(name, default_ms) char *name;
+#define TIMEOUT_MEMBER(name, default_ms, least, most) char *name;
 	CONFIG_TIMEOUTS(TIMEOUT_MEMBER)
 #undef TIMEOUT_MEMBER
 };
@@ -33,11 +33,31 @@ struct written_certificate {
 	char *certificate, *key;
 };
 
-struct written_tls {
+struct written_client_certificates {
+	char *ca, *crl, *depth, *required;
+};
+
+struct written_host {
+	char **names;
+	unsigned names_count;
 	struct written_certificate *certificates;
 	unsigned certificates_count;
 	char **alpn;
 	unsigned alpn_count;
+	struct written_client_certificates *client_certificates;
+};
+
+struct written_tls {
+	struct written_certificate *certificates;
+	unsigned certificates_count;
+	struct written_host *hosts;
+	unsigned hosts_count;
+	char **alpn;
+	unsigned alpn_count;
+	char **versions;
+	unsigned versions_count;
+	char *strict_sni, *tickets;
+	struct written_client_certificates *client_certificates;
 };
 
 struct written_listener {
@@ -58,6 +78,8 @@ struct written_upstream {
 
 struct written_route {
 	char *host, *path, *prefix, *serve, *proxy, *heartbeat, *idle_reminder, *body_bytes_max;
+	char **client;
+	unsigned client_count;
 };
 
 struct written {

@@ -268,3 +268,48 @@ enum config_verdict config_address_parse(
 	snprintf(address->text, sizeof address->text, "%s:%u", host, port);
 	return CONFIG_GOOD;
 }
+
+/* RFC 5890 §2.3.1: letters, digits and hyphens, no hyphen at either end, 1 to 63 bytes. *end is the first byte behind it. */
+static bool label_check(const char *label, const char **end, bool *digits)
+{
+	const char *at = label;
+
+	for (*digits = true; *at && *at != '.'; at++) {
+		bool alpha = (*at >= 'a' && *at <= 'z') || (*at >= 'A' && *at <= 'Z');
+
+		if (!alpha && !is_digit(*at) && *at != '-')
+			return false;
+		*digits &= is_digit(*at);
+	}
+	*end = at;
+	return at > label && at - label <= 63 && label[0] != '-' && at[-1] != '-';
+}
+
+enum config_verdict config_name_check(const char *text)
+{
+	const char *colon = strchr(text, ':'), *at = strncmp(text, "*.", 2) == 0 ? text + 2 : text;
+	size_t length = strlen(text);
+	bool digits = false;
+
+	for (const char *byte = text; *byte; byte++)
+		if ((unsigned char)*byte >= 0x80)
+			return CONFIG_NAME_FOREIGN;
+	if (text[0] == '[' || (colon && strchr(colon + 1, ':')))
+		return CONFIG_NAME_ADDRESS;
+	if (colon && colon[1] && strspn(colon + 1, "0123456789") == strlen(colon + 1))
+		return CONFIG_NAME_PORT;
+	if (strchr(at, '*'))
+		return CONFIG_NAME_WILDCARD;
+	if (length > 1 && at[0] && text[length - 1] == '.')
+		return CONFIG_NAME_DOT;
+	if (length > 253)
+		return CONFIG_NAME_BAD;
+	for (;; at++) {
+		if (!label_check(at, &at, &digits))
+			return CONFIG_NAME_BAD;
+		if (!*at)
+			break;
+	}
+	/* No name of the DNS ends in a label of digits; what does is an IPv4 address, or meant as one. */
+	return digits ? CONFIG_NAME_ADDRESS : CONFIG_GOOD;
+}

@@ -1,9 +1,11 @@
-/* gateway/config_value.h — the words of a configuration, one at a time: numbers, durations, sizes, addresses.
+/* gateway/config_value.h — the words of a configuration, one at a time: numbers, durations, sizes, addresses, names.
  *
  * Duration: a whole number and one of ms, s, m, h. A bare number is refused, because nginx would read seconds there and
  * HAProxy milliseconds, and a guess that is wrong by a thousand is found only in production.
  * Size: a whole number of bytes, or one with k, M or G (powers of 1024, either case).
  * Address: "192.0.2.1:443", "[2001:db8::1]:443" or "unix:/path".
+ * Name: of a host, as RFC 1123 §2.1 and RFC 5890 have it (letters, digits, hyphens), in any case of letters; "*." in front
+ * stands for exactly one label. No port, no dot at the end, no IP address: none of these is asked for by SNI (RFC 6066 §3).
  *
  * Owner: nothing is kept or allocated.   Thread: any, pure functions.
  * Units: milliseconds, bytes.   Errors: enum config_verdict; the output is written only with CONFIG_GOOD.
@@ -28,6 +30,12 @@ enum config_verdict {
 	CONFIG_HOST_BAD,         /* neither an IP address nor a name */
 	CONFIG_BRACKETS_MISSING, /* "::1:80": where does the address end? */
 	CONFIG_SOCKET_PATH_BAD,  /* "unix:" and nothing, or longer than the kernel's sun_path */
+	CONFIG_NAME_BAD,         /* no host name at all */
+	CONFIG_NAME_FOREIGN,     /* letters outside ASCII; A-labels are wanted */
+	CONFIG_NAME_ADDRESS,     /* an IP address; a name is wanted */
+	CONFIG_NAME_PORT,        /* "name:443" */
+	CONFIG_NAME_DOT,         /* "name." */
+	CONFIG_NAME_WILDCARD,    /* "*", or a "*" that is not the whole leftmost label */
 };
 
 /* "unix:" + sun_path + NUL, and room to spare. */
@@ -51,6 +59,8 @@ enum config_verdict config_address_parse(
 
 /* "unix:" addresses from a path that is already absolute (the admin socket). */
 enum config_verdict config_address_unix(const char *path, struct config_address *address);
+
+enum config_verdict config_name_check(const char *text);
 
 /* The shortest exact form, as the parsers read it: 90000 → "90s", 65536 → "64k". Zero is "0s", "0". */
 struct config_word {

@@ -44,6 +44,7 @@ struct conn {
 	bool keep;                       /* another exchange may follow */
 	bool told_goodbye;
 	bool counted_handshake;
+	bool told_failure;               /* of TLS */
 	bool head_read, body_read;       /* of the present exchange */
 	bool head_written;
 	unsigned exchange_count;
@@ -177,6 +178,18 @@ static const struct carrier carrier = {
 
 /* ---- shake_hands, choose_protocol ---------------------------------------------------------------------------------- */
 
+/* Why TLS ended, where no exchange tells it. */
+static void tell_failure(struct conn *c)
+{
+	const struct reason *failure = c->secure->tls.failure;
+
+	if (!failure || c->told_failure)
+		return;
+	c->told_failure = true;
+	metrics_refused(&c->worker->metrics, failure);
+	log_refusal(&c->worker->log, c->client, failure);
+}
+
 static enum outcome shake_hands(struct conn *c)
 {
 	struct metrics *metrics = &c->worker->metrics;
@@ -195,10 +208,7 @@ static enum outcome shake_hands(struct conn *c)
 		return NEXT;
 	}
 	metric_add(&metrics->handshakes_failed, 1);
-	if (tls->failure) {
-		metrics_refused(metrics, tls->failure);
-		log_refusal(&c->worker->log, c->client, tls->failure);
-	}
+	tell_failure(c);
 	return NEXT; /* with keep false: nothing is served, and the goodbye lets the alert out */
 }
 
@@ -233,6 +243,7 @@ static void exchange_open(struct conn *c)
 
 	x->client = c->client;
 	x->secure = c->secure;
+	x->client_identity = c->secure ? c->secure->tls.identity : NULL;
 	x->body_in.writer = &c->task;
 	x->body_out.reader = &c->task;
 	c->exchange = x;
@@ -257,6 +268,15 @@ static enum outcome wait_for_request(struct conn *c)
 		return NEXT;
 	conn_wait(c, c->exchange_count > 0 ? WAIT_REQUEST : draining(c) || c->surplus ? WAIT_FIRST_SOON : WAIT_FIRST);
 	return WAIT;
+}
+
+/* A host that asks its clients for certificates is reached by its own name alone: whoever shook hands with another one was not
+ * asked. RFC 9110 §15.5.20: 421 is for "a connection that is not configured to produce an authoritative response". */
+static bool misdirected(const struct conn *c)
+{
+	struct http_text name = c->exchange->request.host_name;
+
+	return c->secure && tls_context_misdirects(c->secure->tls.context, &c->secure->tls.choice, name.bytes, name.size);
 }
 
 /* The head, and where it leads. False: there is nothing to do yet, or nothing any more (*outcome). */
@@ -301,6 +321,9 @@ static bool read_head(struct conn *c, enum outcome *outcome)
 	if (c->surplus) {
 		c->keep = false;
 		exchange_refuse(x, &CONNECTIONS_MAX);
+	} else if (misdirected(c)) {
+		c->keep = false;
+		exchange_refuse(x, &HOST_MISDIRECTED);
 	} else {
 		exchange_begin(x, c->admin ? &SERVE_ADMIN : NULL);
 	}
@@ -437,6 +460,8 @@ static enum outcome serve(struct conn *c)
 				return conn_cut(c, c->out->refusal);
 			if (x && c->head_read)
 				exchange_note(x, c->out->refusal);
+			else
+				tell_failure(c);
 			return NEXT;
 		}
 		if (between_requests(c))
@@ -568,8 +593,9 @@ static void conn_ended(struct scope *scope)
 		pipe_fini(&c->secure->plain_out);
 		free(c->secure);
 	}
-	if (c->wire_out.bytes > 0 || c->tcp.lent_count > 0)
-		tcp_abort(&c->tcp); /* something was still to be said: see carrier_ended */
+	/* Something was still to be said, or was dropped because it could not be: see carrier_ended. */
+	if (c->wire_out.bytes > 0 || c->wire_out.refusal || c->tcp.lent_count > 0)
+		tcp_abort(&c->tcp);
 	tcp_fini(&c->tcp);
 	pipe_fini(&c->wire_in);
 	pipe_fini(&c->wire_out);

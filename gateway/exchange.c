@@ -86,9 +86,11 @@ struct exchange *exchange_new(struct worker *worker, struct scope *parent, const
 void exchange_begin(struct exchange *x, const struct serve *serve)
 {
 	if (!serve) {
-		x->route = route_find(x->worker->config, x->request.host_name, x->request.path);
+		const struct reason *refusal;
+
+		x->route = route_find(x->worker->config, x->request.host_name, x->request.path, x->client_identity, &refusal);
 		if (!x->route) {
-			exchange_refuse(x, &ROUTE_NONE);
+			exchange_refuse(x, refusal);
 			return;
 		}
 		if (x->request.has_length && x->request.content_length > x->route->body_bytes_max) {

@@ -26,6 +26,7 @@
 #include "ring/scope.h"
 #include "ring/task.h"
 #include "ring/tcp.h"
+#include "tls/identity.h"
 
 struct exchange;
 struct worker;
@@ -71,6 +72,7 @@ struct exchange {
 	const struct reason *refusal;    /* why it was refused, or cut short; NULL: all went well */
 	const char *upstream;            /* address of the server that was asked, for the log */
 	const char *client;              /* address of the client, without the port */
+	const struct tls_identity *client_identity; /* its verified certificate; NULL: none. The carrier's, outlives the exchange */
 	bool secure;                     /* it came over TLS */
 	bool answered;                   /* exchange_answer or exchange_refuse was called */
 	bool upgrades;                   /* set by the target before it answers 101 */

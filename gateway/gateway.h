@@ -12,13 +12,17 @@
 #include "gateway/config.h"
 #include "gateway/log.h"
 #include "gateway/metric.h"
+#include "gateway/ticket_store.h"
 #include "ring/core.h"
 #include "ring/listener.h"
+#include "tls/thread.h"
 
 #include <stdatomic.h>
 
 struct health;
+struct reload;
 struct tls_context;
+struct tls_material;
 struct upstream_pool;
 struct worker;
 
@@ -27,6 +31,8 @@ struct gateway {
 	struct cores cores;              /* cores.all[i] is &workers[i]->core */
 	struct worker **workers;         /* by core index; each allocated by itself, so that cores share no line */
 	struct count *count;
+	struct tls_material **materials; /* by listener; NULL: plain. Core 0's, once the cores run */
+	struct ticket_store tickets;
 	uint64_t started_ms;             /* of the monotonic clock */
 	_Atomic bool draining;
 };
@@ -37,7 +43,9 @@ struct worker {
 	const struct config *config;     /* gateway->config */
 	struct listener *listeners;      /* config->listener_count of them; on core 0 one more: the admin socket, the last */
 	unsigned listener_count;
+	struct tls_thread thread;        /* what this core has for TLS */
 	struct tls_context **tls;        /* by listener; NULL: plain */
+	struct reload *reload;           /* on core 0: certificates are being read again */
 	struct upstream_pool *pools;     /* by upstream */
 	struct health *health;           /* of every server that is asked how it is; none of them while draining */
 	unsigned health_count;

@@ -5,11 +5,12 @@
  *   postern version
  *
  * Exit codes: 0 all well; 1 the configuration is wrong or the start was refused, with a sentence that says why; 2 usage. */
+#include "gateway/certificates.h"
 #include "gateway/config.h"
 #include "gateway/run.h"
-#include "gateway/start.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 enum { EXIT_GOOD = 0, EXIT_REFUSED = 1, EXIT_USAGE = 2 };
@@ -52,10 +53,23 @@ static struct config *load(const char *file)
 	return config;
 }
 
+/* Certificates and keys of all listeners: readable, matching. Oddities (expired) are warnings. */
+static bool check_certificates(const struct config *config)
+{
+	struct tls_material **materials = calloc(config->listener_count + 1, sizeof *materials);
+	bool good;
+
+	check(materials);
+	good = certificates_read_first(config, materials);
+	certificates_put(config, materials);
+	free(materials);
+	return good;
+}
+
 static int check_file(const struct arguments *arguments)
 {
 	struct config *config = load(arguments->file);
-	bool good = config && start_check_certificates(config);
+	bool good = config && check_certificates(config);
 
 	if (good && arguments->print)
 		config_print(config, stdout);

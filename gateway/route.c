@@ -1,6 +1,8 @@
 /* See gateway/route.h. */
 #include "gateway/route.h"
 
+#include "gateway/verdict.h"
+
 #include <string.h>
 
 /* "*.example.org" is every name below example.org, and not example.org itself. */
@@ -42,10 +44,93 @@ bool route_matches(const struct config_route *route, struct http_text host_name,
 	return false;
 }
 
-const struct config_route *route_find(const struct config *config, struct http_text host_name, struct http_text path)
+/* ---- clients ---- */
+
+/* RFC 4343: names of the DNS are compared without regard to the case of ASCII letters. A wildcard is one label, and neither
+ * the name itself nor what lies deeper (RFC 9525 §6.3); a "*" that the certificate itself has is no label of a client. */
+static bool dns_matches(const char *wanted, struct http_text name)
 {
-	for (unsigned i = 0; i < config->route_count; i++)
-		if (route_matches(&config->routes[i], host_name, path))
-			return &config->routes[i];
+	const char *dot;
+
+	if (wanted[0] != '*')
+		return http_text_is_nocase(name, wanted);
+	dot = memchr(name.bytes, '.', name.size);
+	if (!dot || dot == name.bytes || memchr(name.bytes, '*', (size_t)(dot - name.bytes)))
+		return false;
+	return http_text_is_nocase((struct http_text){ dot, name.size - (size_t)(dot - name.bytes) }, wanted + 1);
+}
+
+/* RFC 5280 §7.5: the part in front of the "@" byte for byte, the host behind it in any case of letters. */
+static bool email_matches(const char *wanted, struct http_text name)
+{
+	size_t local = (size_t)(strrchr(wanted, '@') - wanted) + 1;
+
+	return name.size > local && memcmp(name.bytes, wanted, local) == 0 &&
+	       http_text_is_nocase((struct http_text){ name.bytes + local, name.size - local }, wanted + local);
+}
+
+/* One name of a certificate, with its kind in front. */
+static bool name_matches(const struct config_client *wanted, const char *name)
+{
+	static const char *const prefixes[] = {
+		[CONFIG_CLIENT_DNS] = "DNS:",
+		[CONFIG_CLIENT_EMAIL] = "EMAIL:",
+		[CONFIG_CLIENT_URI] = "URI:",
+	};
+	size_t prefix = strlen(prefixes[wanted->kind]);
+	struct http_text text;
+
+	/* A kind is compared with its own alone: a URI may be written like a DNS name. */
+	if (strncmp(name, prefixes[wanted->kind], prefix) != 0)
+		return false;
+	text = http_text_of(name + prefix);
+	switch (wanted->kind) {
+	case CONFIG_CLIENT_DNS:
+		return dns_matches(wanted->text, text);
+	case CONFIG_CLIENT_EMAIL:
+		return email_matches(wanted->text, text);
+	default:
+		/* RFC 3986 §6.2.1: exactly. To normalise URIs of any scheme is to guess what its owner meant. */
+		return http_text_is(text, wanted->text);
+	}
+}
+
+static bool client_matches(const struct config_client *wanted, const struct tls_identity *client)
+{
+	if (wanted->kind == CONFIG_CLIENT_ANY)
+		return true;
+	if (wanted->kind == CONFIG_CLIENT_SUBJECT)
+		return client->subject && strcmp(client->subject, wanted->text) == 0;
+	for (unsigned i = 0; i < client->name_count; i++)
+		if (name_matches(wanted, client->names[i]))
+			return true;
+	return false;
+}
+
+bool route_admits(const struct config_route *route, const struct tls_identity *client)
+{
+	if (route->client_count == 0)
+		return true;
+	for (unsigned i = 0; client && i < route->client_count; i++)
+		if (client_matches(&route->clients[i], client))
+			return true;
+	return false;
+}
+
+/* ---- the whole ---- */
+
+const struct config_route *route_find(const struct config *config, struct http_text host_name, struct http_text path,
+	const struct tls_identity *client, const struct reason **refusal)
+{
+	*refusal = &ROUTE_NONE;
+	for (unsigned i = 0; i < config->route_count; i++) {
+		const struct config_route *route = &config->routes[i];
+
+		if (!route_matches(route, host_name, path))
+			continue;
+		if (route_admits(route, client))
+			return route;
+		*refusal = client ? &CLIENT_CERTIFICATE_REFUSED : &CLIENT_CERTIFICATE_MISSING;
+	}
 	return NULL;
 }

@@ -2,11 +2,11 @@
  *
  * The first thread is core 0. It hears the signals too, by a read on a signalfd like any other operation. */
 #include "gateway/run.h"
+#include "gateway/certificates.h"
 #include "gateway/gateway.h"
 #include "gateway/notify.h"
 #include "gateway/start.h"
 #include "gateway/upstream/pool.h"
-#include "tls/context.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -52,7 +52,11 @@ static void signals_step(struct task *task)
 	if (signals->noted) {
 		signals->noted = false;
 		if (signals->got.ssi_signo == SIGHUP) {
-			log_say(worker->log.level, CONFIG_LOG_WARN, "SIGHUP: reloading comes in a later version; nothing was changed");
+			struct tls_fault fault;
+			const struct reason *reason = certificates_reload(worker, NULL, &fault);
+
+			if (reason)
+				log_say(worker->log.level, CONFIG_LOG_ERROR, "SIGHUP: %s", reason->sentence);
 		} else if (!signals->told_once) {
 			signals->told_once = true;
 			log_say(worker->log.level, CONFIG_LOG_INFO, "stopping: no new connections; those that are open have %u s",
@@ -175,6 +179,7 @@ static void *thread_run(void *argument)
 		scope_close(&worker->core.root, &RING_DONE);
 	} else if (open && thread->index == 0) {
 		signals_open(&start->signals, worker, start->signal_fd);
+		ticket_store_start(&start->gateway->tickets, &worker->core);
 		log_say(worker->log.level, CONFIG_LOG_INFO, "version %s: %u cores, %u listeners, %u routes", POSTERN_VERSION,
 		        start->gateway->cores.count, start->gateway->config->listener_count, start->gateway->config->route_count);
 		notify_say("READY=1");
@@ -212,17 +217,20 @@ static bool threads_run(struct start *start)
 
 /* ---- the whole ------------------------------------------------------------------------------------------------------------------ */
 
-static void gateway_open(struct gateway *gateway, const struct config *config, unsigned cores)
+/* `materials` move in. */
+static void gateway_open(struct gateway *gateway, const struct config *config, unsigned cores, struct tls_material **materials)
 {
 	uint8_t seed[COUNT_SEED_BYTES];
 
-	*gateway = (struct gateway){ .config = config, .cores = { .count = cores } };
+	*gateway = (struct gateway){ .config = config, .cores = { .count = cores }, .materials = materials };
 	check(getrandom(seed, sizeof seed, 0) == sizeof seed);
 	gateway->count = count_new(cores, SITES_MAX, seed);
 	gateway->workers = calloc(cores, sizeof *gateway->workers);
 	gateway->cores.all = calloc(cores, sizeof *gateway->cores.all);
 	check(gateway->count && gateway->workers && gateway->cores.all);
 	gateway->started_ms = kernel_now_ns(NULL) / 1000000;
+	ticket_store_open(&gateway->tickets, certificates_give_tickets(config) ? config->state : NULL,
+	                  config->timeouts.ticket_lifetime_ms, cores, kernel_wall_ns(NULL) / 1000000000, config->log.level);
 	for (unsigned i = 0; i < cores; i++) {
 		struct worker *worker = aligned_alloc(64, (sizeof *worker + 63) / 64 * 64);
 
@@ -258,6 +266,9 @@ static void gateway_close(struct gateway *gateway)
 	}
 	for (unsigned i = 0; i < gateway->cores.count; i++)
 		free(gateway->workers[i]);
+	ticket_store_close(&gateway->tickets);
+	certificates_put(gateway->config, gateway->materials);
+	free(gateway->materials);
 	free(gateway->workers);
 	free(gateway->cores.all);
 	count_free(gateway->count);
@@ -288,18 +299,19 @@ bool run(struct config *config)
 {
 	const unsigned cores = start_core_count(config);
 	struct start *start = calloc(1, sizeof *start);
+	struct tls_material **materials = calloc(config->listener_count + 1, sizeof *materials);
 	struct gateway gateway;
 	bool good = false;
 
-	check(start);
+	check(start && materials);
 	start->admin_fd = -1;
 	start->fds = calloc((size_t)cores * (config->listener_count + 1), sizeof *start->fds);
 	check(start->fds);
 	start->signal_fd = signals_block();
 	start_cpus(&start->cpus);
-	if (machine_is_fit(config, cores) && start_check_certificates(config) && start_bind(config, cores, start->fds) &&
+	if (machine_is_fit(config, cores) && certificates_read_first(config, materials) && start_bind(config, cores, start->fds) &&
 	    start_bind_admin(config, &start->admin_fd)) {
-		gateway_open(&gateway, config, cores);
+		gateway_open(&gateway, config, cores, materials);
 		start->gateway = &gateway;
 		good = threads_run(start);
 		gateway_close(&gateway);
@@ -307,6 +319,9 @@ bool run(struct config *config)
 			unlink(config->admin);
 		if (good)
 			log_say(config->log.level, CONFIG_LOG_INFO, "stopped");
+	} else {
+		certificates_put(config, materials);
+		free(materials);
 	}
 	close(start->signal_fd);
 	free(start->fds);

@@ -2,7 +2,6 @@
 #include "gateway/start.h"
 #include "gateway/log.h"
 #include "ring/kernel.h"
-#include "tls/context.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -23,40 +22,6 @@ static bool refuse(const char *format, const char *what, const char *why)
 {
 	log_say(CONFIG_LOG_ERROR, CONFIG_LOG_ERROR, format, what, why);
 	return false;
-}
-
-/* ---- certificates ---------------------------------------------------------------------------------------------------------- */
-
-static bool check_listener(const struct config_listener *listener)
-{
-	struct tls_certificate_files files[CONFIG_CERTIFICATES_MAX];
-	struct tls_fault fault = { 0 };
-	struct tls_context *context;
-
-	for (unsigned i = 0; i < listener->tls.certificate_count; i++)
-		files[i] = (struct tls_certificate_files){
-			listener->tls.certificates[i].certificate,
-			listener->tls.certificates[i].key,
-		};
-	context = tls_context_new(files, listener->tls.certificate_count, NULL, &fault);
-	for (unsigned i = 0; i < fault.warning_count; i++)
-		log_say(CONFIG_LOG_WARN, CONFIG_LOG_WARN, "listener %s: %s", listener->address.text, fault.warnings[i]);
-	if (!context)
-		return refuse("listener %s: %s", listener->address.text, fault.sentence);
-	tls_context_put(context);
-	return true;
-}
-
-bool start_check_certificates(const struct config *config)
-{
-	bool good = true;
-
-	tls_process_init();
-	for (unsigned i = 0; i < config->listener_count; i++)
-		if (config->listeners[i].tls.certificate_count > 0)
-			good &= check_listener(&config->listeners[i]);
-	tls_thread_fini();
-	return good;
 }
 
 /* ---- descriptors ------------------------------------------------------------------------------------------------------------ */

@@ -11,9 +11,6 @@
 
 #include <stdbool.h>
 
-/* Certificates and keys of all listeners: readable, matching. Oddities (expired) are warnings. */
-bool start_check_certificates(const struct config *);
-
 /* Raises the soft limit of descriptors to the hard one; where that is too little for limits.connections_max on all cores,
  * lowers connections_max to what fits and says so, and refuses only when next to nothing fits. */
 bool start_descriptors(struct config *, unsigned cores);

@@ -3,14 +3,21 @@
  * status 0: nobody is left who could be answered. close_code 0: such a reason ends no WebSocket by a Close of ours.
  * The level: what a client does wrong is nothing the operator must read (debug); what the program or its surroundings do wrong is. */
 #include "gateway/verdict.h"
-
+#include "gateway/certificates.h"
 #include "gateway/http/reason.h"
 #include "ring/base.h"
 #include "tls/reason.h"
+#include "tls/ticket.h"
 #include "ws/reason.h"
 
 const struct reason ROUTE_NONE = { "route_none", "no route leads anywhere for this path and host" };
+const struct reason CLIENT_CERTIFICATE_MISSING = { "client_certificate_missing",
+	"this is for clients with a certificate, and none was shown" };
+const struct reason CLIENT_CERTIFICATE_REFUSED = { "client_certificate_refused",
+	"this is for certain clients, and the certificate that was shown is none of theirs" };
 const struct reason METHOD_NOT_ALLOWED = { "method_not_allowed", "what is served here does not know this method" };
+const struct reason HOST_MISDIRECTED = { "host_misdirected",
+	"this host asks its clients for certificates, and is reached by its own name only; connect anew, with that name" };
 const struct reason TARGET_NOT_BUILT = { "target_not_built", "what is served here comes in a later version" };
 const struct reason CLIENT_GONE = { "client_gone", "the client left before its answer was ready" };
 const struct reason CLIENT_IDLE = { "client_idle", "the client asked for nothing in the time a connection is kept" };
@@ -136,11 +143,47 @@ static const struct verdict VERDICTS[] = {
 	{ &TLS_NOT_TLS, 0, 0, DEBUG },
 	{ &TLS_HELLO_MISSING, 0, 0, DEBUG },
 	{ &TLS_HELLO_CUT, 0, 0, DEBUG },
+	{ &TLS_HELLO_ALERT, 0, 0, DEBUG },
+	{ &TLS_HELLO_INTERRUPTED, 0, 0, DEBUG },
+	{ &TLS_HELLO_RECORDS, 0, 0, DEBUG },
+	{ &TLS_HELLO_LONG, 0, 0, DEBUG },
+	{ &TLS_HELLO_LENGTHS, 0, 0, DEBUG },
+	{ &TLS_HELLO_TRAILING, 0, 0, DEBUG },
+	{ &TLS_HELLO_SESSION_ID, 0, 0, DEBUG },
+	{ &TLS_HELLO_SUITES, 0, 0, DEBUG },
+	{ &TLS_HELLO_COMPRESSION, 0, 0, DEBUG },
+	{ &TLS_HELLO_EXTENSIONS_MANY, 0, 0, DEBUG },
+	{ &TLS_HELLO_EXTENSION_TWICE, 0, 0, DEBUG },
+	{ &TLS_HELLO_EXTENSION_BAD, 0, 0, DEBUG },
+	{ &TLS_HELLO_EXTENSION_MISSING, 0, 0, DEBUG },
+	{ &TLS_HELLO_NAMES, 0, 0, DEBUG },
+	{ &TLS_HELLO_NAME_BAD, 0, 0, DEBUG },
+	{ &TLS_HELLO_PROTOCOLS, 0, 0, DEBUG },
+	{ &TLS_HELLO_POINTS, 0, 0, DEBUG },
+	{ &TLS_HELLO_RENEGOTIATES, 0, 0, DEBUG },
+	{ &TLS_HELLO_RECORD_LIMIT, 0, 0, DEBUG },
+	{ &TLS_HELLO_SHARES_MANY, 0, 0, DEBUG },
+	{ &TLS_HELLO_SHARE_TWICE, 0, 0, DEBUG },
+	{ &TLS_HELLO_SHARE_UNLISTED, 0, 0, DEBUG },
+	{ &TLS_HELLO_SHARE_BAD, 0, 0, DEBUG },
+	{ &TLS_HELLO_PSK_PLACE, 0, 0, DEBUG },
+	{ &TLS_HELLO_PSK_BINDERS, 0, 0, DEBUG },
+	{ &TLS_FALLBACK_INAPPROPRIATE, 0, 0, DEBUG },
 	{ &TLS_HANDSHAKE_CUT, 0, 0, DEBUG },
 	{ &TLS_HANDSHAKE_LONG, 0, 0, DEBUG },
 	{ &TLS_VERSION_UNSUPPORTED, 0, 0, DEBUG },
 	{ &TLS_NOTHING_SHARED, 0, 0, DEBUG },
 	{ &TLS_PROTOCOL_UNSUPPORTED, 0, 0, DEBUG },
+	{ &TLS_NAME_MISSING, 0, 0, DEBUG },
+	{ &TLS_NAME_UNKNOWN, 0, 0, DEBUG },
+	{ &TLS_HANDSHAKES_FULL, 0, 0, WARN },
+	{ &TLS_HANDSHAKE_DISPLACED, 0, 0, DEBUG },
+	{ &TLS_CERTIFICATE_MISSING, 0, 0, DEBUG },
+	{ &TLS_CERTIFICATE_EXPIRED, 0, 0, DEBUG },
+	{ &TLS_CERTIFICATE_REVOKED, 0, 0, INFO },
+	{ &TLS_CERTIFICATE_UNTRUSTED, 0, 0, DEBUG },
+	{ &TLS_CERTIFICATE_DEEP, 0, 0, DEBUG },
+	{ &TLS_CERTIFICATE_LIST_OLD, 0, 0, WARN },
 	{ &TLS_CERTIFICATE_BAD, 0, 0, DEBUG },
 	{ &TLS_HANDSHAKE_MALFORMED, 0, 0, DEBUG },
 	{ &TLS_HANDSHAKE_ORDER, 0, 0, DEBUG },
@@ -165,6 +208,11 @@ static const struct verdict VERDICTS[] = {
 	{ &TLS_EMPTY_FLOOD, 0, 0, DEBUG },
 	{ &TLS_KEY_UPDATE_FLOOD, 0, 0, DEBUG },
 	{ &TLS_KEY_SPENT, 0, 0, INFO },
+	{ &TICKET_FILE_CUT, 0, 0, WARN },
+	{ &TICKET_FILE_FOREIGN, 0, 0, WARN },
+	{ &TICKET_FILE_VERSION, 0, 0, WARN },
+	{ &TICKET_FILE_LENGTH, 0, 0, WARN },
+	{ &TICKET_FILE_DAMAGED, 0, 0, WARN },
 
 	/* ws: the close codes are told by ws/engine itself; here for the log and the opening handshake */
 	{ &WS_RESERVED_BIT, 0, 1002, DEBUG },
@@ -200,8 +248,13 @@ static const struct verdict VERDICTS[] = {
 
 	/* the gateway itself */
 	{ &ROUTE_NONE, 404, 0, DEBUG },
+	{ &CLIENT_CERTIFICATE_MISSING, 403, 0, INFO },
+	{ &CLIENT_CERTIFICATE_REFUSED, 403, 0, INFO },
 	{ &METHOD_NOT_ALLOWED, 405, 0, DEBUG },
+	{ &HOST_MISDIRECTED, 421, 0, INFO },
 	{ &TARGET_NOT_BUILT, 501, 0, INFO },
+	{ &CERTIFICATES_BUSY, 409, 0, INFO },
+	{ &CERTIFICATES_BAD, 422, 0, ERROR },
 	{ &CLIENT_GONE, 0, 0, DEBUG },
 	{ &CLIENT_IDLE, 0, 0, DEBUG },
 	{ &CLIENT_HEAD_LATE, 408, 0, DEBUG },

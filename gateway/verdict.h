@@ -20,7 +20,10 @@ struct verdict {
 
 /* Reasons of the gateway itself. */
 extern const struct reason ROUTE_NONE;               /* no route matches the request */
+extern const struct reason CLIENT_CERTIFICATE_MISSING; /* 403: a route for certain clients alone, and no certificate was shown */
+extern const struct reason CLIENT_CERTIFICATE_REFUSED; /* 403: a verified one was shown, and the routes there do not name it */
 extern const struct reason METHOD_NOT_ALLOWED;       /* the target does not know this method */
+extern const struct reason HOST_MISDIRECTED;         /* another host's name than that of the TLS handshake, and it asks for certificates */
 extern const struct reason TARGET_NOT_BUILT;         /* the route's target comes in a later version */
 extern const struct reason CLIENT_GONE;              /* the client left before its answer was ready */
 extern const struct reason CLIENT_IDLE;              /* nothing was asked in the keep-alive time; an orderly end */

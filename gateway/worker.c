@@ -1,10 +1,10 @@
 /* One core's share of the program: what it opens, and how it ends. See gateway/gateway.h. */
+#include "gateway/certificates.h"
 #include "gateway/conn.h"
 #include "gateway/gateway.h"
 #include "gateway/upstream/health.h"
 #include "gateway/upstream/pool.h"
 #include "gateway/verdict.h"
-#include "tls/context.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -98,24 +98,6 @@ static void admin_accepted(struct listener *listener, int fd)
 	conn_accept(listener->owner, listener, fd, NULL, true);
 }
 
-static struct tls_context *context_open(const struct config_listener *listener)
-{
-	const struct config_tls *tls = &listener->tls;
-	struct tls_certificate_files files[CONFIG_CERTIFICATES_MAX];
-	const char *alpn[TLS_PROTOCOLS_MAX + 1] = { NULL };
-	struct tls_fault fault = { 0 };
-	struct tls_context *context;
-
-	for (unsigned i = 0; i < tls->certificate_count; i++)
-		files[i] = (struct tls_certificate_files){ tls->certificates[i].certificate, tls->certificates[i].key };
-	for (unsigned i = 0; i < tls->alpn_count && i < TLS_PROTOCOLS_MAX; i++)
-		alpn[i] = tls->alpn[i];
-	context = tls_context_new(files, tls->certificate_count, alpn, &fault);
-	if (!context)
-		log_say(CONFIG_LOG_ERROR, CONFIG_LOG_ERROR, "listener %s: %s", listener->address.text, fault.sentence);
-	return context;
-}
-
 bool worker_open(struct worker *worker, const struct worker_sockets *sockets)
 {
 	const struct config *config = worker->config;
@@ -127,18 +109,12 @@ bool worker_open(struct worker *worker, const struct worker_sockets *sockets)
 	metrics_init(&worker->metrics, config->route_count);
 	log_init(&worker->log, &worker->core, sockets->log, config->log.level);
 	worker->pools = calloc(config->upstream_count + 1, sizeof *worker->pools);
-	worker->tls = calloc(config->listener_count + 1, sizeof *worker->tls);
 	worker->listeners = calloc(config->listener_count + 1, sizeof *worker->listeners);
-	check(worker->pools && worker->tls && worker->listeners);
+	check(worker->pools && worker->listeners);
 	for (unsigned i = 0; i < config->upstream_count; i++)
 		pool_init(&worker->pools[i], worker, &config->upstreams[i]);
-	for (unsigned i = 0; i < config->listener_count; i++) {
-		if (config->listeners[i].tls.certificate_count > 0) {
-			worker->tls[i] = context_open(&config->listeners[i]);
-			if (!worker->tls[i])
-				return false;
-		}
-	}
+	if (!certificates_open(worker))
+		return false;
 	for (unsigned i = 0; i < config->listener_count; i++) {
 		listener_open(&worker->listeners[i], &worker->core, sockets->listeners[i], config->listeners[i].address.text,
 		              clients_max + SURPLUS_MAX(clients_max), client_accepted, worker);
@@ -266,11 +242,7 @@ void gateway_drain(struct worker *from, bool at_once)
 
 void worker_close(struct worker *worker)
 {
-	for (unsigned i = 0; worker->tls && i < worker->config->listener_count; i++)
-		tls_context_put(worker->tls[i]);
-	free(worker->tls);
-	worker->tls = NULL;
-	tls_thread_fini();
+	certificates_close(worker);
 }
 
 void worker_fini(struct worker *worker)

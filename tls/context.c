@@ -1,389 +1,266 @@
-/* See tls/context.h. Most of this file is telling a person what is wrong with his files. */
+/* See tls/context.h. */
 #include "tls/context.h"
-#include "tls/crypto/aead.h"
-#include "tls/secret.h"
+#include "tls/client_hello.h"
+#include "tls/crypto/key.h"
+#include "tls/reason.h"
 #include "tls/suite.h"
+#include "tls/ticket.h"
 
-#include "mbedtls/cipher.h"
-#include "mbedtls/ecp.h"
 #include "mbedtls/error.h"
 #include "mbedtls/psa_util.h"
 #include "mbedtls/ssl.h"
-#include "psa/crypto.h"
 
-#include <errno.h>
-#include <fcntl.h>
-#include <stdarg.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #define CONTEXT_MAGIC 0x71c09e87u
+#define TICKETS_SENT 2u                  /* a browser opens several connections at once, and each should use a ticket of its own */
 
 struct certificate {
 	mbedtls_x509_crt chain;
-	mbedtls_pk_context key;
+	struct private_key key;
+	bool ecdsa;
+};
+
+struct tls_host {
+	const struct tls_material_host *material;
+	mbedtls_ssl_config config;
+	struct certificate *certificates;
+	unsigned certificate_count;
+	mbedtls_x509_crt ca;
+	mbedtls_x509_crl crl;
+	struct ticket_box tickets;
 };
 
 struct tls_context {
 	uint32_t magic;
 	unsigned references;
-	mbedtls_ssl_config config;
-	struct aead_ciphers ciphers;
-	struct certificate *certificates;
-	unsigned certificate_count;
-	char *protocol_bytes;                            /* all names in one piece */
-	const char *protocols[TLS_PROTOCOLS_MAX + 1];    /* mbedTLS keeps pointers to these */
+	struct tls_thread *thread;
+	struct tls_material *material;
+	struct tls_host *hosts;
+	unsigned host_count;
 };
 
-/* Stock P-384 and X448 cost us milliseconds a handshake, so a client could choose to be expensive. */
+/* Any other group costs us milliseconds a handshake, so a client could choose to be expensive. */
 static const uint16_t GROUPS[] = { MBEDTLS_SSL_IANA_TLS_GROUP_X25519, MBEDTLS_SSL_IANA_TLS_GROUP_SECP256R1, 0 };
 
+/* What we sign with; and what clients may, where they are asked: theirs are made by others, with whatever was in fashion. */
 static const uint16_t SIGNATURES[] = {
 	MBEDTLS_TLS1_3_SIG_ECDSA_SECP256R1_SHA256,
 	MBEDTLS_TLS1_3_SIG_RSA_PSS_RSAE_SHA256,
 	MBEDTLS_TLS1_3_SIG_RSA_PKCS1_SHA256,             /* TLS 1.2 only */
 	MBEDTLS_TLS1_3_SIG_NONE,
 };
-
-void tls_process_init(void)
-{
-	mbedtls_ssl_list_ciphersuites();
-	mbedtls_cipher_list();
-	mbedtls_ecp_grp_id_list();
-}
-
-bool tls_thread_init(void)
-{
-	return psa_crypto_init() == PSA_SUCCESS;
-}
-
-void tls_thread_fini(void)
-{
-	mbedtls_psa_crypto_free();
-}
-
-/* ---- telling ---- */
-
-__attribute__((format(printf, 2, 3))) static bool fault_say(struct tls_fault *fault, const char *format, ...)
-{
-	va_list arguments;
-
-	va_start(arguments, format);
-	vsnprintf(fault->sentence, sizeof fault->sentence, format, arguments);
-	va_end(arguments);
-	return false;
-}
-
-__attribute__((format(printf, 2, 3))) static void fault_warn(struct tls_fault *fault, const char *format, ...)
-{
-	va_list arguments;
-
-	if (fault->warning_count == TLS_WARNINGS_MAX)
-		return;
-	va_start(arguments, format);
-	vsnprintf(fault->warnings[fault->warning_count++], TLS_SENTENCE_BYTES, format, arguments);
-	va_end(arguments);
-}
-
-/* mbedTLS's own words, for what we have no better ones for. */
-static const char *mbedtls_says(int error, char *text, size_t size)
-{
-	mbedtls_strerror(error, text, size);
-	return text;
-}
-
-/* ---- files ---- */
-
-struct file_bytes {
-	uint8_t *bytes;                  /* with a zero behind, as mbedTLS wants of PEM */
-	size_t n;
-	size_t size;                     /* of the memory, all of which may have held a key */
+static const uint16_t CLIENT_SIGNATURES[] = {
+	MBEDTLS_TLS1_3_SIG_ECDSA_SECP256R1_SHA256,
+	MBEDTLS_TLS1_3_SIG_RSA_PSS_RSAE_SHA256,
+	MBEDTLS_TLS1_3_SIG_RSA_PKCS1_SHA256,
+	MBEDTLS_TLS1_3_SIG_ECDSA_SECP384R1_SHA384,
+	MBEDTLS_TLS1_3_SIG_RSA_PSS_RSAE_SHA384,
+	MBEDTLS_TLS1_3_SIG_RSA_PSS_RSAE_SHA512,
+	MBEDTLS_TLS1_3_SIG_RSA_PKCS1_SHA384,
+	MBEDTLS_TLS1_3_SIG_RSA_PKCS1_SHA512,
+	MBEDTLS_TLS1_3_SIG_NONE,
 };
 
-static void file_forget(struct file_bytes *file)
+/* ---- what mbedTLS asks us ---- */
+
+/* Which certificate was decided with the ClientHello: mbedTLS's own choice does not look at the client's curves. */
+static int certificate_asked(mbedtls_ssl_context *ssl)
 {
-	if (file->bytes)
-		tls_zeroise(file->bytes, file->size);
-	free(file->bytes);
-	*file = (struct file_bytes){ 0 };
+	const struct tls_choice *choice = mbedtls_ssl_get_user_data_p(ssl);
+	struct certificate *c = &choice->host->certificates[choice->certificate];
+
+	return mbedtls_ssl_set_hs_own_cert(ssl, &c->chain, &c->key.pk);
 }
 
-/* Read by us rather than by mbedTLS, because errno says more than "file I/O error", and into memory whose size is known
- * beforehand, so that no half-grown copy of a key is left behind. */
-static bool file_read(struct file_bytes *file, const char *path, struct tls_fault *fault)
+/* Called from the authority down to the client's own, which is depth 0. */
+static int client_verified(void *argument, mbedtls_x509_crt *certificate, int depth, uint32_t *flags)
 {
-	struct stat status;
-	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+	const struct tls_host *host = argument;
 
-	*file = (struct file_bytes){ 0 };
-	if (fd < 0)
-		return fault_say(fault, "%s: cannot be read: %s", path, strerror(errno));
-	if (fstat(fd, &status) != 0 || S_ISDIR(status.st_mode)) {
-		close(fd);
-		return fault_say(fault, "%s: cannot be read: it is a directory", path);
-	}
-	/* Not the size that fstat tells: a secret may come through a pipe or from a file system that tells none. */
-	file->size = S_ISREG(status.st_mode) && status.st_size < (off_t)TLS_FILE_BYTES_MAX ? (size_t)status.st_size + 2
-	                                                                                 : TLS_FILE_BYTES_MAX + 2;
-	file->bytes = malloc(file->size);
-	check(file->bytes);
-	for (;;) {
-		ssize_t got = read(fd, file->bytes + file->n, file->size - 1 - file->n);
-
-		if (got < 0 && errno == EINTR)
-			continue;
-		if (got < 0) {
-			fault_say(fault, "%s: cannot be read: %s", path, strerror(errno));
-			break;
-		}
-		file->n += (size_t)got;
-		if (file->n == file->size - 1) {
-			fault_say(fault, "%s: is longer than the %u bytes that are read, or grew meanwhile", path, TLS_FILE_BYTES_MAX);
-			break;
-		}
-		if (got == 0) {
-			close(fd);
-			file->bytes[file->n++] = 0;
-			return true;
-		}
-	}
-	close(fd);
-	file_forget(file);
-	return false;
-}
-
-static bool file_has(const struct file_bytes *file, const char *words)
-{
-	return strstr((const char *)file->bytes, words) != NULL;
-}
-
-/* ---- certificate and key ---- */
-
-static bool certificate_read(struct certificate *c, const char *path, struct tls_fault *fault)
-{
-	struct file_bytes file;
-	char text[128];
-	int error;
-
-	if (!file_read(&file, path, fault))
-		return false;
-	if (!file_has(&file, "-----BEGIN CERTIFICATE-----")) {
-		bool key = file_has(&file, "PRIVATE KEY-----");
-
-		file_forget(&file);
-		return fault_say(fault, key ? "%s: is a private key, not a certificate (are the two files swapped?)"
-		                            : "%s: is not a PEM certificate", path);
-	}
-	error = mbedtls_x509_crt_parse(&c->chain, file.bytes, file.n);
-	file_forget(&file);
-	if (error > 0)
-		return fault_say(fault, "%s: %d of its certificates cannot be read", path, error);
-	if (error < 0)
-		return fault_say(fault, "%s: its certificate cannot be read: %s", path, mbedtls_says(error, text, sizeof text));
-	return true;
-}
-
-/* What can be told from the certificate alone. */
-static bool certificate_check_kind(const struct certificate *c, const char *path, struct tls_fault *fault)
-{
-	const mbedtls_pk_context *key = &c->chain.pk;
-	unsigned bits = (unsigned)mbedtls_pk_get_bitlen(key);
-
-	switch (mbedtls_pk_get_type(key)) {
-	case MBEDTLS_PK_RSA:
-		if (bits < 2048 || bits > 4096)
-			return fault_say(fault, "%s: its RSA key has %u bits; supported are 2048 to 4096", path, bits);
-		return true;
-	case MBEDTLS_PK_ECKEY:
-	case MBEDTLS_PK_ECDSA:
-		/* P-256 is the only curve of 256 bits that our mbedTLS has for signatures. */
-		if (bits != 256)
-			return fault_say(fault, "%s: its key is on an elliptic curve of %u bits; supported is P-256 (or RSA)", path, bits);
-		return true;
-	default:
-		return fault_say(fault, "%s: its key is of an unsupported kind (%s); supported are EC P-256 and RSA", path,
-			mbedtls_pk_get_name(key));
-	}
-}
-
-static void certificate_warn_of_time(const struct certificate *c, const char *path, struct tls_fault *fault)
-{
-	unsigned place = 1;
-
-	for (const mbedtls_x509_crt *one = &c->chain; one && one->version; one = one->next, place++) {
-		const mbedtls_x509_time *from = &one->valid_from, *to = &one->valid_to;
-
-		if (mbedtls_x509_time_is_past(to))
-			fault_warn(fault, "%s: certificate %u in it has expired (%04d-%02d-%02d)", path, place, to->year, to->mon, to->day);
-		if (mbedtls_x509_time_is_future(from))
-			fault_warn(fault, "%s: certificate %u in it is not valid yet (from %04d-%02d-%02d)", path, place, from->year, from->mon,
-				from->day);
-	}
-}
-
-static bool key_read(struct certificate *c, const char *path, struct tls_fault *fault)
-{
-	struct file_bytes file;
-	char text[128];
-	bool encrypted, certificate;
-	int error;
-
-	if (!file_read(&file, path, fault))
-		return false;
-	/* Both forms: PKCS#8's own header, and the "Proc-Type: 4,ENCRYPTED" of the older ones. */
-	encrypted = file_has(&file, "-----BEGIN ENCRYPTED PRIVATE KEY-----") || file_has(&file, "4,ENCRYPTED");
-	certificate = file_has(&file, "-----BEGIN CERTIFICATE-----") && !file_has(&file, "PRIVATE KEY-----");
-	error = mbedtls_pk_parse_key(&c->key, file.bytes, file.n, NULL, 0, mbedtls_psa_get_random, MBEDTLS_PSA_RANDOM_STATE);
-	file_forget(&file);
-	if (error == 0)
-		return true;
-	if (encrypted)
-		return fault_say(fault, "%s: the key is encrypted; the gateway can ask nobody for a passphrase, so it needs a plain one", path);
-	if (certificate)
-		return fault_say(fault, "%s: is a certificate, not a private key (are the two files swapped?)", path);
-	switch (error) {
-	case MBEDTLS_ERR_PK_UNKNOWN_NAMED_CURVE:
-	case MBEDTLS_ERR_PK_UNKNOWN_PK_ALG:
-	case MBEDTLS_ERR_PK_FEATURE_UNAVAILABLE:
-		return fault_say(fault, "%s: the key is of an unsupported kind; supported are EC P-256 and RSA", path);
-	default:
-		return fault_say(fault, "%s: is not a PEM private key: %s", path, mbedtls_says(error, text, sizeof text));
-	}
-}
-
-static bool certificate_load(struct certificate *c, const struct tls_certificate_files *files, struct tls_fault *fault)
-{
-	if (!certificate_read(c, files->certificate, fault) || !certificate_check_kind(c, files->certificate, fault))
-		return false;
-	if (!key_read(c, files->key, fault))
-		return false;
-	if (mbedtls_pk_check_pair(&c->chain.pk, &c->key, mbedtls_psa_get_random, MBEDTLS_PSA_RANDOM_STATE) != 0)
-		return fault_say(fault, "%s: the key does not belong to the certificate in %s", files->key, files->certificate);
-	certificate_warn_of_time(c, files->certificate, fault);
-	return true;
-}
-
-/* ---- the whole ---- */
-
-static bool protocols_copy(struct tls_context *context, const char *const *alpn, struct tls_fault *fault)
-{
-	size_t bytes = 0, count = 0;
-	char *at;
-
-	for (; alpn[count]; count++) {
-		size_t n = strlen(alpn[count]);
-
-		/* RFC 7301 §3.1: ProtocolName is opaque<1..2^8-1>. */
-		if (n == 0 || n > 255)
-			return fault_say(fault, "a protocol name for ALPN has 1 to 255 bytes, this one %zu", n);
-		if (count == TLS_PROTOCOLS_MAX)
-			return fault_say(fault, "more than %u protocols for ALPN", TLS_PROTOCOLS_MAX);
-		bytes += n + 1;
-	}
-	if (count == 0)
-		return true;
-	at = context->protocol_bytes = malloc(bytes);
-	check(at);
-	for (size_t i = 0; i < count; i++) {
-		size_t n = strlen(alpn[i]) + 1;
-
-		context->protocols[i] = memcpy(at, alpn[i], n);
-		at += n;
-	}
-	check(mbedtls_ssl_conf_alpn_protocols(&context->config, context->protocols) == 0);
-	return true;
-}
-
-/* The name that the client asks for is the client's text: what is no host name is left out, lest it play with a log. */
-static int named(void *nothing, mbedtls_ssl_context *ssl, const unsigned char *name, size_t n)
-{
-	char **to = mbedtls_ssl_get_user_data_p(ssl);
-
-	(void)nothing;
-	if (!to || *to || n > 255)
-		return 0;
-	for (size_t i = 0; i < n; i++) {
-		unsigned char c = name[i];
-
-		if (!((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' || c == '-' || c == '_'))
-			return 0;
-	}
-	*to = strndup((const char *)name, n);
+	(void)certificate;
+	if (depth > (int)host->material->client_depth + 1)
+		*flags |= MBEDTLS_X509_BADCERT_OTHER;
 	return 0;
 }
 
-static void config_fill(mbedtls_ssl_config *config)
+/* ---- the choice ---- */
+
+static bool protocols_shared(const struct tls_host *host, const struct tls_client_hello *hello)
 {
+	const char *const *ours = host->material->protocols;
+
+	for (; *ours; ours++)
+		if (tls_client_hello_offers_protocol(hello, *ours))
+			return true;
+	return false;
+}
+
+const struct reason *tls_context_choose(const struct tls_context *context, struct tls_client_hello *hello, const char *name,
+	struct tls_choice *choice)
+{
+	const struct tls_material *material = context->material;
+	const struct tls_material_host *named = name ? tls_material_find(material, name, strlen(name)) : NULL;
+	struct tls_host *host = &context->hosts[named ? named - material->hosts : 0];
+	const struct reason *reason;
+
+	if (!named && material->strict)
+		return name ? &TLS_NAME_UNKNOWN : &TLS_NAME_MISSING;
+	reason = tls_client_hello_choose(hello, material->version_min <= TLS_1_2, material->version_max >= TLS_1_3);
+	if (reason)
+		return reason;
+	/* RFC 7301 §3.2: "In the event that the server supports no protocols that the client advertises, then the server SHALL
+	 * respond with a fatal "no_application_protocol" alert." A client without the extension takes what we speak. */
+	if (host->material->protocols[0] && hello->protocols && !protocols_shared(host, hello))
+		return &TLS_PROTOCOL_UNSUPPORTED;
+	for (unsigned i = 0; i < host->certificate_count; i++) {
+		bool ecdsa = host->certificates[i].ecdsa;
+
+		if (ecdsa ? tls_client_hello_verifies_ecdsa(hello) : tls_client_hello_verifies_rsa(hello)) {
+			*choice = (struct tls_choice){ .host = host, .certificate = i, .ecdsa = ecdsa };
+			return NULL;
+		}
+	}
+	return &TLS_NOTHING_SHARED;
+}
+
+bool tls_context_misdirects(const struct tls_context *context, const struct tls_choice *choice, const char *name, size_t n)
+{
+	const struct tls_material_host *wanted;
+	char lower[TLS_NAME_BYTES_MAX];
+
+	if (context->host_count == 1 || n > sizeof lower)
+		return false;
+	for (size_t i = 0; i < n; i++)
+		lower[i] = name[i] >= 'A' && name[i] <= 'Z' ? (char)(name[i] - 'A' + 'a') : name[i];
+	wanted = tls_material_find(context->material, lower, n);
+	if (!wanted)
+		wanted = &context->material->hosts[0];
+	return wanted != choice->host->material && wanted->client_asked;
+}
+
+/* ---- a life ---- */
+
+/* A ticket does not hold the client's certificate, so who is asked for one is not resumed. */
+static bool host_gives_tickets(const struct tls_host *host, const struct tls_thread *thread, const struct tls_material *material)
+{
+	return material->tickets && thread->tickets.keys && !host->material->client_asked;
+}
+
+static void config_fill(struct tls_host *host, struct tls_thread *thread, const struct tls_material *material)
+{
+	mbedtls_ssl_config *config = &host->config;
+	const struct tls_material_host *m = host->material;
+	bool tickets = host_gives_tickets(host, thread, material);
+
 	check(mbedtls_ssl_config_defaults(config, MBEDTLS_SSL_IS_SERVER, MBEDTLS_SSL_TRANSPORT_STREAM,
 		MBEDTLS_SSL_PRESET_DEFAULT) == 0);
 	mbedtls_ssl_conf_rng(config, mbedtls_psa_get_random, MBEDTLS_PSA_RANDOM_STATE);
-	mbedtls_ssl_conf_min_tls_version(config, MBEDTLS_SSL_VERSION_TLS1_2);
-	mbedtls_ssl_conf_max_tls_version(config, MBEDTLS_SSL_VERSION_TLS1_3);
+	mbedtls_ssl_conf_min_tls_version(config,
+		material->version_min == TLS_1_3 ? MBEDTLS_SSL_VERSION_TLS1_3 : MBEDTLS_SSL_VERSION_TLS1_2);
+	mbedtls_ssl_conf_max_tls_version(config,
+		material->version_max == TLS_1_2 ? MBEDTLS_SSL_VERSION_TLS1_2 : MBEDTLS_SSL_VERSION_TLS1_3);
 	mbedtls_ssl_conf_ciphersuites(config, tls_suite_ids());
 	mbedtls_ssl_conf_groups(config, GROUPS);
-	mbedtls_ssl_conf_sig_algs(config, SIGNATURES);
-	mbedtls_ssl_conf_authmode(config, MBEDTLS_SSL_VERIFY_NONE);
-	/* Nobody is resumed: there is no ticket callback, so TLS 1.2 has none either. */
-	mbedtls_ssl_conf_tls13_key_exchange_modes(config, MBEDTLS_SSL_TLS1_3_KEY_EXCHANGE_MODE_EPHEMERAL);
-	mbedtls_ssl_conf_new_session_tickets(config, 0);
-	mbedtls_ssl_conf_sni(config, named, NULL);
+	mbedtls_ssl_conf_sig_algs(config, m->client_asked ? CLIENT_SIGNATURES : SIGNATURES);
+	mbedtls_ssl_conf_cert_cb(config, certificate_asked);
+	if (m->protocols[0])
+		check(mbedtls_ssl_conf_alpn_protocols(config, (const char **)m->protocols) == 0);
+	mbedtls_ssl_conf_authmode(config, !m->client_asked      ? MBEDTLS_SSL_VERIFY_NONE
+	                                  : m->client_required ? MBEDTLS_SSL_VERIFY_REQUIRED
+	                                                       : MBEDTLS_SSL_VERIFY_OPTIONAL);
+	if (m->client_asked) {
+		mbedtls_ssl_conf_ca_chain(config, &host->ca, m->crl.n > 0 ? &host->crl : NULL);
+		mbedtls_ssl_conf_verify(config, client_verified, host);
+	}
+	mbedtls_ssl_conf_tls13_key_exchange_modes(config, MBEDTLS_SSL_TLS1_3_KEY_EXCHANGE_MODE_EPHEMERAL |
+		(tickets ? MBEDTLS_SSL_TLS1_3_KEY_EXCHANGE_MODE_PSK_EPHEMERAL : 0));
+	mbedtls_ssl_conf_new_session_tickets(config, tickets ? TICKETS_SENT : 0);
+	if (tickets)
+		mbedtls_ssl_conf_session_tickets_cb(config, ticket_box_write, ticket_box_parse, &host->tickets);
 }
 
-static bool context_fill(struct tls_context *context, const struct tls_certificate_files *files, unsigned count,
-	const char *const *alpn, struct tls_fault *fault)
+static bool host_open(struct tls_host *host, struct tls_thread *thread, const struct tls_material *material,
+	struct tls_fault *fault)
 {
-	const char *missing;
+	const struct tls_material_host *m = host->material;
+	int error = 0;
 
-	if (!tls_thread_init())
-		return fault_say(fault, "the random generator could not be started");
-	if (!aead_ciphers_init(&context->ciphers, &missing))
-		return fault_say(fault, "libcrypto has no %s (is it restricted by a configuration of its own?)", missing);
-	if (count == 0)
-		return fault_say(fault, "no certificate is given");
-	config_fill(&context->config);
-	context->certificates = calloc(count, sizeof *context->certificates);
-	check(context->certificates);
-	for (unsigned i = 0; i < count; i++) {
-		struct certificate *c = &context->certificates[i];
+	host->certificates = calloc(m->certificate_count, sizeof *host->certificates);
+	check(host->certificates);
+	host->certificate_count = m->certificate_count;
+	for (unsigned i = 0; i < m->certificate_count && error == 0; i++) {
+		const struct tls_material_certificate *from = &m->certificates[i];
+		struct certificate *c = &host->certificates[i];
 
 		mbedtls_x509_crt_init(&c->chain);
-		mbedtls_pk_init(&c->key);
-		context->certificate_count++;
-		if (!certificate_load(c, &files[i], fault))
-			return false;
-		check(mbedtls_ssl_conf_own_cert(&context->config, &c->chain, &c->key) == 0);
+		c->ecdsa = from->ecdsa;
+		error = mbedtls_x509_crt_parse(&c->chain, from->certificate.bytes, from->certificate.n);
+		if (error == 0)
+			error = private_key_parse(&c->key, thread->driver, from->key.bytes, from->key.n);
 	}
-	return !alpn || protocols_copy(context, alpn, fault);
+	if (error == 0 && m->ca.n > 0)
+		error = mbedtls_x509_crt_parse(&host->ca, m->ca.bytes, m->ca.n);
+	if (error == 0 && m->crl.n > 0)
+		error = mbedtls_x509_crl_parse(&host->crl, m->crl.bytes, m->crl.n);
+	if (error != 0) {
+		char text[128];
+
+		mbedtls_strerror(error, text, sizeof text);
+		return tls_fault_say(fault, "what was read of the certificates cannot be used: %s", text);
+	}
+	if (host_gives_tickets(host, thread, material))
+		ticket_box_init(&host->tickets, &thread->tickets, m->binding, material->ticket_lifetime_s);
+	config_fill(host, thread, material);
+	return true;
 }
 
 static void context_free(struct tls_context *context)
 {
-	mbedtls_ssl_config_free(&context->config);
-	for (unsigned i = 0; i < context->certificate_count; i++) {
-		mbedtls_x509_crt_free(&context->certificates[i].chain);
-		mbedtls_pk_free(&context->certificates[i].key);
+	for (unsigned i = 0; i < context->host_count; i++) {
+		struct tls_host *host = &context->hosts[i];
+
+		mbedtls_ssl_config_free(&host->config);
+		for (unsigned k = 0; k < host->certificate_count; k++) {
+			mbedtls_x509_crt_free(&host->certificates[k].chain);
+			private_key_fini(&host->certificates[k].key);
+		}
+		mbedtls_x509_crt_free(&host->ca);
+		mbedtls_x509_crl_free(&host->crl);
+		ticket_box_fini(&host->tickets);
+		free(host->certificates);
 	}
-	free(context->certificates);
-	free(context->protocol_bytes);
-	aead_ciphers_fini(&context->ciphers);
+	free(context->hosts);
+	tls_material_put(context->material);
+	context->magic = 0;
 	free(context);
 }
 
-struct tls_context *tls_context_new(const struct tls_certificate_files *files, unsigned count, const char *const *alpn,
-	struct tls_fault *fault)
+struct tls_context *tls_context_new(struct tls_thread *thread, struct tls_material *material, struct tls_fault *fault)
 {
 	struct tls_context *context = calloc(1, sizeof *context);
+	bool good = true;
 
 	check(context);
-	fault->sentence[0] = 0;
-	fault->warning_count = 0;
-	context->magic = CONTEXT_MAGIC;
-	context->references = 1;
-	mbedtls_ssl_config_init(&context->config);
-	if (context_fill(context, files, count, alpn, fault))
+	*context = (struct tls_context){
+		.magic = CONTEXT_MAGIC,
+		.references = 1,
+		.thread = thread,
+		.material = tls_material_take(material),
+		.hosts = calloc(material->host_count, sizeof *context->hosts),
+		.host_count = material->host_count,
+	};
+	check(context->hosts);
+	for (unsigned i = 0; i < context->host_count; i++) {
+		context->hosts[i].material = &material->hosts[i];
+		mbedtls_ssl_config_init(&context->hosts[i].config);
+		mbedtls_x509_crt_init(&context->hosts[i].ca);
+		mbedtls_x509_crl_init(&context->hosts[i].crl);
+	}
+	for (unsigned i = 0; i < context->host_count && good; i++)
+		good = host_open(&context->hosts[i], thread, material, fault);
+	if (good)
 		return context;
 	context_free(context);
 	return NULL;
@@ -405,12 +282,22 @@ void tls_context_put(struct tls_context *context)
 		context_free(context);
 }
 
-const struct mbedtls_ssl_config *tls_context_config(const struct tls_context *context)
+struct tls_thread *tls_context_thread(const struct tls_context *context)
 {
-	return &context->config;
+	return context->thread;
 }
 
-const struct aead_ciphers *tls_context_ciphers(const struct tls_context *context)
+const struct mbedtls_ssl_config *tls_host_config(const struct tls_host *host)
 {
-	return &context->ciphers;
+	return &host->config;
+}
+
+bool tls_host_asks(const struct tls_host *host)
+{
+	return host->material->client_asked;
+}
+
+struct ticket_box *tls_host_tickets(struct tls_host *host)
+{
+	return host->tickets.magic ? &host->tickets : NULL;
 }

@@ -1,59 +1,50 @@
-/* tls/context.h — what the handshakes of one core have in common: certificates, keys, protocols.
+/* tls/context.h — what the handshakes of one core at one listener have in common: hosts, certificates, protocols.
  *
- * Made once from files and never changed; a new configuration is a new context, and the old one goes when its last
- * connection has. Nothing of it is shared between cores: an RSA key is blinded anew in each operation and so is written to,
- * and PSA's random generator and key store are the thread's own.
+ * Made of a material (tls/material.h) and never changed; new files are a new context, and the old one goes when its last
+ * handshake has. Nothing of it is shared between cores.
  *
- * Words:  certificate   a PEM file: the server's own first, then the chain up to, without, the root
- *         key           a PEM file, not encrypted, that belongs to it
- * Several may stand side by side; each client gets the first whose signature it can verify. List ECDSA first.
+ * Words:  choice   what a ClientHello leads to: the host that has the name, and the certificate that the client can verify
  *
  * Owner: reference counted; each tls_context_new or _take has its _put.   Thread: the one that made it, until the end.
- * Units: none.   Errors: a sentence in struct tls_fault.
- * Limits: keys EC P-256 and RSA 2048 to 4096; TLS_FILE_BYTES_MAX a file; TLS_PROTOCOLS_MAX protocols.
- * Source: mbedTLS 3.6, RFC 8446 §4.4.2, RFC 7301. */
+ * Units: none.   Errors: a sentence in struct tls_fault; a reason of tls/reason.h for a client who has no choice.
+ * Limits: as tls/material.h.   Source: mbedTLS 3.6, RFC 8446 §4.4.2.2, RFC 8422 §5.1, RFC 7301, RFC 6066 §3. */
 #ifndef TLS_CONTEXT_H
 #define TLS_CONTEXT_H
 
-#include "ring/base.h"
+#include "ring/reason.h"
+#include "tls/material.h"
 
-#define TLS_FILE_BYTES_MAX (1024u * 1024u)
-#define TLS_PROTOCOLS_MAX 8u
-#define TLS_WARNINGS_MAX 8u
-#define TLS_SENTENCE_BYTES 512u
-
-struct aead_ciphers;
 struct mbedtls_ssl_config;
+struct ticket_box;
+struct tls_client_hello;
 struct tls_context;
+struct tls_host;
 
-struct tls_certificate_files {
-	const char *certificate;
-	const char *key;
+struct tls_choice {
+	struct tls_host *host;
+	unsigned certificate;            /* of the host's */
+	bool ecdsa;                      /* it is signed with ECDSA, or else with RSA */
 };
 
-struct tls_fault {
-	char sentence[TLS_SENTENCE_BYTES];               /* why there is no context; "" when there is one */
-	char warnings[TLS_WARNINGS_MAX][TLS_SENTENCE_BYTES]; /* what is odd in one that there is; the first ones */
-	unsigned warning_count;
-};
-
-/* Once, by the process's first thread before it starts others: mbedTLS keeps some lists that are filled at first use. */
-void tls_process_init(void);
-
-/* Each thread that makes contexts, before the first and after the last one has gone. tls_context_new inits by itself. */
-bool tls_thread_init(void);
-void tls_thread_fini(void);
-
-/* `alpn`: protocols in our order of preference, ended by NULL, copied; NULL: no ALPN, whatever the client offers.
- * NULL: fault->sentence tells why. Reads files and the system's clock, so it is for starting and reloading. */
-struct tls_context *tls_context_new(const struct tls_certificate_files *, unsigned count, const char *const *alpn,
-	struct tls_fault *fault);
+/* Takes a reference of the material. NULL: fault->sentence tells why; a material that was read is refused only where memory
+ * or mbedTLS is. */
+struct tls_context *tls_context_new(struct tls_thread *, struct tls_material *, struct tls_fault *);
 struct tls_context *tls_context_take(struct tls_context *);  /* one more reference */
 void tls_context_put(struct tls_context *);                  /* NULL is fine */
 
-/* For tls/handshake: what mbedTLS is set up with, and libcrypto's algorithms. mbedTLS's user data of each ssl context must
- * be a `char **` (mbedtls_ssl_set_user_data_p), where the name that the client asks for is put, from malloc. */
-const struct mbedtls_ssl_config *tls_context_config(const struct tls_context *);
-const struct aead_ciphers *tls_context_ciphers(const struct tls_context *);
+struct tls_thread *tls_context_thread(const struct tls_context *);
+
+/* Also chooses the version in the hello. `name`: what the client asks for, in lower case; NULL: nothing. Returns NULL when there is a choice. */
+const struct reason *tls_context_choose(const struct tls_context *, struct tls_client_hello *, const char *name,
+	struct tls_choice *);
+
+/* After the handshake of a client with that choice: it asks for this name (in any case) now, which is another host's that wants
+ * to see a certificate first. */
+bool tls_context_misdirects(const struct tls_context *, const struct tls_choice *, const char *name, size_t n);
+
+/* For tls/handshake. The user data of each of mbedTLS's contexts must be the choice (mbedtls_ssl_set_user_data_p). */
+const struct mbedtls_ssl_config *tls_host_config(const struct tls_host *);
+bool tls_host_asks(const struct tls_host *);                 /* its clients for a certificate */
+struct ticket_box *tls_host_tickets(struct tls_host *);      /* NULL: it gives none */
 
 #endif

@@ -1,8 +1,9 @@
 /* See tls/engine.h. */
 #include "tls/engine.h"
 #include "ring/core.h"
+#include "tls/client_hello.h"
 #include "tls/handshake.h"
-#include "tls/hello.h"
+#include "tls/identity.h"
 #include "tls/reason.h"
 #include "tls/secret.h"
 
@@ -15,6 +16,13 @@
 #define USELESS_MAX 32u
 #define UPDATES_MAX 32u
 #define UPDATES_WITHIN_MS 10000u
+#define HELLO_ROOM_BYTES 2048u           /* for a hello in pieces, without asking for memory */
+
+/* A record can be opened when its last byte has come. So a stream begins with records of one packet each, as long as TCP's
+ * first flight is (RFC 6928: ten packets), and goes on with whole ones, which cost less. After a pause TCP begins again. */
+#define SMALL_RECORD_BYTES 1370u
+#define SMALL_RECORDS_BYTES (12u * SMALL_RECORD_BYTES)
+#define PAUSE_MS 1000u
 
 #define CLIENT_HELLO 1u
 #define KEY_UPDATE 24u
@@ -22,6 +30,7 @@
 enum move { WAIT, NEXT, END };
 
 static enum move step_hello(struct tls *);
+static enum move step_queue(struct tls *);
 static enum move step_shake_hands(struct tls *);
 static enum move step_open(struct tls *);
 static enum move step_closing(struct tls *);
@@ -32,6 +41,7 @@ static const struct {
 	enum move (*run)(struct tls *);
 } STEPS[] = {
 	[TLS_HELLO] = { "hello", step_hello },
+	[TLS_QUEUE] = { "queue", step_queue },
 	[TLS_SHAKE_HANDS] = { "shake_hands", step_shake_hands },
 	[TLS_OPEN] = { "open", step_open },
 	[TLS_CLOSING] = { "closing", step_closing },
@@ -79,10 +89,16 @@ static void seal_alert(struct tls *t, uint8_t alert)
 	seal_small(t, TLS_ALERT, bytes, sizeof bytes);
 }
 
-static void keys_forget(struct tls *t)
+static void handshake_forget(struct tls *t)
 {
 	tls_handshake_free(t->handshake);
 	t->handshake = NULL;
+	admission_leave(&tls_context_thread(t->context)->admission, &t->place);
+}
+
+static void keys_forget(struct tls *t)
+{
+	handshake_forget(t);
 	tls_half_fini(&t->in);
 	tls_half_fini(&t->out);
 }
@@ -109,7 +125,7 @@ static enum move fail(struct tls *t, const struct reason *reason, bool tell)
 	uint8_t alert;
 
 	if (tell && !t->wire_out->ended) {
-		if (t->step == TLS_HELLO)
+		if (t->step <= TLS_QUEUE)
 			tell_in_clear(t, reason);
 		else if (t->out.suite && tls_alert_for(reason, &alert))
 			seal_alert(t, alert);
@@ -128,48 +144,134 @@ static enum move fail(struct tls *t, const struct reason *reason, bool tell)
 
 /* ---- hello, shake_hands ---- */
 
+struct hello_room {
+	uint8_t bytes[HELLO_ROOM_BYTES];
+	uint8_t *more;                   /* for a longer one */
+};
+
+/* What one costs beside the others, in units of tls/admission: signing with RSA is the most expensive thing that we do. */
+static unsigned handshake_units(const struct tls *t, bool resumes)
+{
+	return resumes ? 1 : t->choice.ecdsa ? 2 : 8;
+}
+
+/* `room` holds a hello that lies in pieces; the parsed one points into it, or into wire_in. */
+static const struct reason *hello_parse(struct tls *t, struct hello_room *room, struct tls_client_hello *hello)
+{
+	room->more = t->hello.length > sizeof room->bytes ? malloc(t->hello.length) : NULL;
+	check(room->more || t->hello.length <= sizeof room->bytes);
+	return tls_client_hello_parse(tls_hello_message(&t->hello, t->wire_in, room->more ? room->more : room->bytes),
+		t->hello.length, hello);
+}
+
+static void name_keep(struct tls *t, const struct tls_client_hello *hello)
+{
+	if (!hello->name)
+		return;
+	t->sni = strndup((const char *)hello->name, hello->name_bytes);
+	check(t->sni);
+	for (char *c = t->sni; *c; c++)
+		*c = *c >= 'A' && *c <= 'Z' ? (char)(*c - 'A' + 'a') : *c;
+}
+
+/* The hello is whole: it is read, and leads to a host and a certificate, or is refused. */
+static enum move hello_choose(struct tls *t)
+{
+	struct hello_room room;
+	struct tls_client_hello hello;
+	const struct reason *reason = hello_parse(t, &room, &hello);
+	bool resumes;
+
+	if (!reason) {
+		name_keep(t, &hello);
+		reason = tls_context_choose(t->context, &hello, t->sni, &t->choice);
+	}
+	free(room.more);
+	if (reason)
+		return fail(t, reason, true);
+	resumes = tls_client_hello_may_resume(&hello) && tls_host_tickets(t->choice.host);
+	if (admission_ask(&tls_context_thread(t->context)->admission, &t->place, resumes ? ADMISSION_RESUMING : ADMISSION_FULL,
+		    handshake_units(t, resumes)) == ADMISSION_REFUSED)
+		return fail(t, &TLS_HANDSHAKES_FULL, true);
+	return NEXT;
+}
+
 static enum move step_hello(struct tls *t)
 {
-	uint8_t head[TLS_HELLO_LOOK_BYTES];
-	size_t n = wire_look(t->wire_in, head, sizeof head);
-	uint32_t whole;
-	const struct reason *reason = tls_hello_look(head, n, &whole);
+	const struct reason *reason = tls_hello_read(&t->hello, t->wire_in);
 
 	if (reason)
 		return fail(t, reason, true);
-	if (whole > 0 && t->wire_in->bytes >= whole) {
-		t->handshake = tls_handshake_new(t->context, t->wire_in, t->wire_out);
-		return t->handshake ? NEXT : fail(t, &TLS_HANDSHAKE_MEMORY, true);
-	}
+	if (t->hello.whole)
+		return hello_choose(t);
 	if (!t->wire_in->ended)
 		return WAIT;
 	if (t->wire_in->reason)
 		return fail(t, t->wire_in->reason, false);
-	return fail(t, n == 0 ? &TLS_HELLO_MISSING : &TLS_HELLO_CUT, false);
+	return fail(t, t->wire_in->bytes == 0 ? &TLS_HELLO_MISSING : &TLS_HELLO_CUT, false);
 }
 
+static enum move step_queue(struct tls *t)
+{
+	struct hello_room room;
+	struct tls_client_hello hello;
+
+	/* Whoever has gone, be it by halves, cannot finish: nothing is computed for him. */
+	if (t->wire_in->ended)
+		return fail(t, t->wire_in->reason ? t->wire_in->reason : &TLS_HANDSHAKE_CUT, false);
+	if (t->wire_out->refusal)
+		return fail(t, t->wire_out->refusal, false);
+	if (!t->place.granted)
+		return WAIT;
+	/* Read once more rather than kept: it costs less than a microsecond, and whoever waits holds no more than his bytes. */
+	check(!hello_parse(t, &room, &hello) && !tls_context_choose(t->context, &hello, t->sni, &t->choice));
+	t->handshake = tls_handshake_new(tls_context_thread(t->context), &t->choice, &hello, t->wire_in, t->wire_out);
+	free(room.more);
+	return t->handshake ? NEXT : fail(t, &TLS_HANDSHAKE_MEMORY, true);
+}
+
+static void handshake_done(struct tls *t)
+{
+	struct tls_stats *stats = &tls_context_thread(t->context)->stats;
+
+	t->suite = tls_handshake_keys(t->handshake, &t->in, &t->out);
+	t->version = t->suite->version;
+	t->alpn = tls_handshake_protocol(t->handshake);
+	t->resumed = tls_handshake_resumed(t->handshake);
+	t->identity = tls_handshake_identity(t->handshake);
+	handshake_forget(t);
+	if (t->version == TLS_1_2)
+		stat_add(t->resumed ? &stats->resumed_12 : &stats->full_12, 1);
+	else
+		stat_add(t->resumed ? &stats->resumed_13 : &stats->full_13, 1);
+	task_wake(t->owner_task);
+}
+
+/* One part of the handshake for each time that we are granted; the first was granted in `queue`. */
 static enum move step_shake_hands(struct tls *t)
 {
 	const struct reason *reason;
 
 	if (t->wire_out->refusal)
 		return fail(t, t->wire_out->refusal, false);
+	if (t->place.displaced)
+		return fail(t, &TLS_HANDSHAKE_DISPLACED, true);
+	if (!t->place.granted) {
+		if (t->place.queued || (t->wire_in->bytes == 0 && !t->wire_in->ended))
+			return WAIT;
+		if (admission_ask(&tls_context_thread(t->context)->admission, &t->place, ADMISSION_FINISHING, 1) == ADMISSION_QUEUED)
+			return WAIT;
+	}
+	t->place.granted = false;
 	switch (tls_handshake_step(t->handshake, &reason)) {
 	case TLS_HANDSHAKE_WAITS:
 		return WAIT;
 	case TLS_HANDSHAKE_REFUSED:
-		t->sni = tls_handshake_take_name(t->handshake);
 		return fail(t, reason, false);
 	case TLS_HANDSHAKE_DONE:
 		break;
 	}
-	t->suite = tls_handshake_keys(t->handshake, &t->in, &t->out);
-	t->version = t->suite->version;
-	t->alpn = tls_handshake_protocol(t->handshake);
-	t->sni = tls_handshake_take_name(t->handshake);
-	tls_handshake_free(t->handshake);
-	t->handshake = NULL;
-	task_wake(t->owner_task);
+	handshake_done(t);
 	return NEXT;
 }
 
@@ -400,10 +502,25 @@ static enum move carry_in(struct tls *t)
 
 /* ---- what goes out ---- */
 
-/* As much as one record holds, from however many chunks, straight into wire_out: the cipher's pass is the copy. */
+/* One record of what is there, from however many chunks, straight into wire_out: the cipher's pass is the copy. */
+static uint32_t record_content_bytes(struct tls *t)
+{
+	const uint64_t now_ms = t->task.scope->core->now_ms;
+	uint32_t most, n;
+
+	if (now_ms - t->sent_at_ms >= PAUSE_MS)
+		t->streamed_bytes = 0;
+	most = t->streamed_bytes < SMALL_RECORDS_BYTES ? SMALL_RECORD_BYTES : TLS_CONTENT_BYTES_MAX;
+	n = t->plain_out->bytes < most ? (uint32_t)t->plain_out->bytes : most;
+	t->sent_at_ms = now_ms;
+	if (t->streamed_bytes < SMALL_RECORDS_BYTES)
+		t->streamed_bytes += n;
+	return n;
+}
+
 static void record_send(struct tls *t)
 {
-	uint32_t n = t->plain_out->bytes < TLS_CONTENT_BYTES_MAX ? (uint32_t)t->plain_out->bytes : TLS_CONTENT_BYTES_MAX;
+	uint32_t n = record_content_bytes(t);
 	uint32_t bytes = tls_sealed_bytes(&t->out, n);
 	size_t size;
 	uint8_t *room = pipe_room(t->wire_out, bytes, &size);
@@ -517,6 +634,7 @@ void tls_attach(struct tls *t, struct scope *scope, struct tls_context *context,
 		.plain_out = plain_out,
 	};
 	task_init(&t->task, scope, "tls", tls_run);
+	admission_place_init(&t->place, &t->task);
 	wire_in->reader = wire_out->writer = plain_in->writer = plain_out->reader = &t->task;
 	task_wake(&t->task);
 }
@@ -536,6 +654,7 @@ void tls_fini(struct tls *t)
 		t->plain_out->reader = NULL;
 	keys_forget(t);
 	free(t->sni);
+	tls_identity_free(t->identity);
 	tls_context_put(t->context);
 	tls_zeroise(t, sizeof *t);
 }

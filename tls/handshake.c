@@ -1,5 +1,7 @@
 /* See tls/handshake.h. */
 #include "tls/handshake.h"
+#include "tls/identity.h"
+#include "tls/client_hello.h"
 #include "tls/reason.h"
 #include "tls/secret.h"
 
@@ -10,18 +12,20 @@
 
 struct tls_handshake {
 	mbedtls_ssl_context ssl;
-	const struct tls_context *context;
+	struct tls_thread *thread;
+	struct tls_choice *choice;
 	struct pipe *wire_in;
 	struct pipe *wire_out;
 	uint64_t received_bytes;
 	uint64_t sent_records;           /* encrypted ones, of TLS 1.3 */
 	uint64_t sent_records_before;    /* of these, under the handshake's keys */
-	char *name;
 	uint8_t header[TLS_HEADER_BYTES]; /* of the record that is being received */
 	uint8_t header_bytes;
 	uint32_t record_left;
+	struct ticket_alike alike;       /* what this client's tickets are bound to */
 	int clear_alert;                 /* that the client sent unencrypted; -1: none */
 	bool done;
+	bool resumed;
 	bool too_long;
 	bool sent_alert;
 	bool sent_encrypted;             /* or is about to: a ChangeCipherSpec went out */
@@ -142,24 +146,34 @@ static void handshake_export(void *argument, mbedtls_ssl_key_export_type type, c
 
 /* ---- a life ---- */
 
-struct tls_handshake *tls_handshake_new(const struct tls_context *context, struct pipe *wire_in, struct pipe *wire_out)
+/* Which of our suites the client offers, in its order: what a ticket is bound to. */
+static void handshake_bind_tickets(struct tls_handshake *h, const struct tls_client_hello *hello)
+{
+	ticket_alike_make(&h->alike, hello->version, hello->extended_master_secret, hello->suites, hello->suite_count,
+		(const char *)hello->name, hello->name ? hello->name_bytes : 0);
+}
+
+struct tls_handshake *tls_handshake_new(struct tls_thread *thread, struct tls_choice *choice,
+	const struct tls_client_hello *hello, struct pipe *wire_in, struct pipe *wire_out)
 {
 	struct tls_handshake *h = calloc(1, sizeof *h);
 
 	if (!h)
 		return NULL;
-	h->context = context;
+	h->thread = thread;
+	h->choice = choice;
 	h->wire_in = wire_in;
 	h->wire_out = wire_out;
 	h->clear_alert = -1;
 	mbedtls_ssl_init(&h->ssl);
-	if (mbedtls_ssl_setup(&h->ssl, tls_context_config(context)) != 0) {
+	if (mbedtls_ssl_setup(&h->ssl, tls_host_config(choice->host)) != 0) {
 		tls_handshake_free(h);
 		return NULL;
 	}
+	handshake_bind_tickets(h, hello);
 	mbedtls_ssl_set_bio(&h->ssl, h, handshake_send, handshake_receive, NULL);
 	mbedtls_ssl_set_export_keys_cb(&h->ssl, handshake_export, h);
-	mbedtls_ssl_set_user_data_p(&h->ssl, &h->name);
+	mbedtls_ssl_set_user_data_p(&h->ssl, choice);
 	return h;
 }
 
@@ -168,7 +182,6 @@ void tls_handshake_free(struct tls_handshake *h)
 	if (!h)
 		return;
 	mbedtls_ssl_free(&h->ssl);
-	free(h->name);
 	tls_zeroise(h, sizeof *h);
 	free(h);
 }
@@ -183,8 +196,7 @@ static const struct {
 	{ MBEDTLS_ERR_SSL_PRIVATE_KEY_REQUIRED, &TLS_NOTHING_SHARED },
 	{ MBEDTLS_ERR_SSL_BAD_PROTOCOL_VERSION, &TLS_VERSION_UNSUPPORTED },
 	{ MBEDTLS_ERR_SSL_NO_APPLICATION_PROTOCOL, &TLS_PROTOCOL_UNSUPPORTED },
-	{ MBEDTLS_ERR_SSL_BAD_CERTIFICATE, &TLS_CERTIFICATE_BAD },
-	{ MBEDTLS_ERR_SSL_NO_CLIENT_CERTIFICATE, &TLS_CERTIFICATE_BAD },
+	{ MBEDTLS_ERR_SSL_NO_CLIENT_CERTIFICATE, &TLS_CERTIFICATE_MISSING },
 	{ MBEDTLS_ERR_SSL_DECODE_ERROR, &TLS_HANDSHAKE_MALFORMED },
 	{ MBEDTLS_ERR_SSL_INVALID_RECORD, &TLS_HANDSHAKE_MALFORMED },
 	{ MBEDTLS_ERR_SSL_UNEXPECTED_MESSAGE, &TLS_HANDSHAKE_ORDER },
@@ -197,6 +209,30 @@ static const struct {
 	{ MBEDTLS_ERR_SSL_CONN_EOF, &TLS_HANDSHAKE_CUT },
 	{ MBEDTLS_ERR_SSL_PEER_CLOSE_NOTIFY, &TLS_HANDSHAKE_CUT },
 };
+
+/* What is wrong with the client's certificate; NULL: nothing. It may be several things; the plainest is told. */
+static const struct reason *certificate_failure(const struct tls_handshake *h)
+{
+	static const struct {
+		uint32_t flags;
+		const struct reason *reason;
+	} CAUSES[] = {
+		{ MBEDTLS_X509_BADCERT_REVOKED, &TLS_CERTIFICATE_REVOKED },
+		{ MBEDTLS_X509_BADCERT_EXPIRED | MBEDTLS_X509_BADCERT_FUTURE, &TLS_CERTIFICATE_EXPIRED },
+		{ MBEDTLS_X509_BADCERT_OTHER, &TLS_CERTIFICATE_DEEP },     /* client_verified in tls/context */
+		{ MBEDTLS_X509_BADCRL_EXPIRED | MBEDTLS_X509_BADCRL_FUTURE, &TLS_CERTIFICATE_LIST_OLD },
+		{ MBEDTLS_X509_BADCERT_NOT_TRUSTED, &TLS_CERTIFICATE_UNTRUSTED },
+		{ UINT32_MAX, &TLS_CERTIFICATE_BAD },
+	};
+	uint32_t flags = mbedtls_ssl_get_verify_result(&h->ssl);
+
+	if (!tls_host_asks(h->choice->host) || flags == UINT32_MAX || flags == MBEDTLS_X509_BADCERT_MISSING)
+		return NULL;
+	for (size_t i = 0; i < array_count(CAUSES); i++)
+		if (flags & CAUSES[i].flags)
+			return CAUSES[i].reason;
+	return NULL;
+}
 
 static const struct reason *handshake_failure(const struct tls_handshake *h, int error)
 {
@@ -211,6 +247,8 @@ static const struct reason *handshake_failure(const struct tls_handshake *h, int
 		return tls_alert_reason(h->ssl.MBEDTLS_PRIVATE(in_msg)[1]);
 	if (error == MBEDTLS_ERR_SSL_INVALID_MAC && h->clear_alert >= 0)
 		return tls_alert_reason((uint8_t)h->clear_alert);
+	if (error == MBEDTLS_ERR_X509_CERT_VERIFY_FAILED || error == MBEDTLS_ERR_SSL_BAD_CERTIFICATE)
+		return certificate_failure(h) ? certificate_failure(h) : &TLS_CERTIFICATE_BAD;
 	for (size_t i = 0; i < array_count(FAILURES); i++)
 		if (FAILURES[i].error == error)
 			return FAILURES[i].reason;
@@ -222,6 +260,9 @@ static void handshake_tell(struct tls_handshake *h, const struct reason *reason)
 {
 	uint8_t record[] = { TLS_ALERT, 3, 3, 0, 2, TLS_ALERT_FATAL, 0 };
 
+	/* A reset or a deadline is nothing that we have against the client. */
+	if (reason == h->wire_in->reason)
+		return;
 	if (!h->sent_alert && !h->sent_encrypted && !h->wire_out->ended && tls_alert_for(reason, &record[6]))
 		pipe_write(h->wire_out, record, sizeof record);
 }
@@ -229,7 +270,18 @@ static void handshake_tell(struct tls_handshake *h, const struct reason *reason)
 enum tls_handshake_state tls_handshake_step(struct tls_handshake *h, const struct reason **reason)
 {
 	bool had_secrets = h->secrets;
-	int error = mbedtls_ssl_handshake(&h->ssl);
+	struct ticket_box *tickets = tls_host_tickets(h->choice->host);
+	uint64_t opened_before = tickets ? tickets->opened : 0;
+	int error;
+
+	if (tickets)
+		tickets->alike = &h->alike;
+	error = mbedtls_ssl_handshake(&h->ssl);
+	if (tickets) {
+		tickets->alike = NULL;
+		/* mbedTLS tells nobody which way it went, but it had the ticket opened. */
+		h->resumed |= tickets->opened != opened_before;
+	}
 
 	/* Our Finished goes out in the call that makes the application's secrets, and under the handshake's keys. That call
 	 * cannot be the last one, since the client's Finished answers ours; so what is sent from the next call on are
@@ -250,6 +302,15 @@ enum tls_handshake_state tls_handshake_step(struct tls_handshake *h, const struc
 		mbedtls_ssl_send_alert_message(&h->ssl, MBEDTLS_SSL_ALERT_LEVEL_FATAL, MBEDTLS_SSL_ALERT_MSG_UNEXPECTED_MESSAGE);
 		return TLS_HANDSHAKE_REFUSED;
 	}
+	/* Where no certificate is required mbedTLS lets a bad one pass; but who shows one means it. */
+	*reason = certificate_failure(h);
+	if (*reason) {
+		uint8_t alert;
+
+		if (tls_alert_for(*reason, &alert))
+			mbedtls_ssl_send_alert_message(&h->ssl, MBEDTLS_SSL_ALERT_LEVEL_FATAL, alert);
+		return TLS_HANDSHAKE_REFUSED;
+	}
 	h->done = true;
 	return TLS_HANDSHAKE_DONE;
 }
@@ -259,15 +320,15 @@ enum tls_handshake_state tls_handshake_step(struct tls_handshake *h, const struc
 static void handshake_keys_12(struct tls_handshake *h, const struct tls_suite *suite, struct tls_half *in,
 	struct tls_half *out)
 {
-	const struct aead_ciphers *ciphers = tls_context_ciphers(h->context);
+	struct aead_pool *aeads = &h->thread->aeads;
 	unsigned key_bytes = aead_key_bytes(suite->aead), iv_bytes = tls_iv_bytes(suite);
 	uint8_t block[2 * AEAD_KEY_BYTES_MAX + 2 * AEAD_NONCE_BYTES];
 
 	/* RFC 5246 §6.3: client_write_key, server_write_key, client_write_IV, server_write_IV; AEADs have no MAC keys. */
 	tls_expand_key_block(suite->hash, h->master_secret, h->client_random, h->server_random, block,
 		2 * key_bytes + 2 * iv_bytes);
-	tls_half_init_key(in, ciphers, suite, block, block + 2 * key_bytes, false);
-	tls_half_init_key(out, ciphers, suite, block + key_bytes, block + 2 * key_bytes + iv_bytes, true);
+	tls_half_init_key(in, aeads, suite, block, block + 2 * key_bytes, false);
+	tls_half_init_key(out, aeads, suite, block + key_bytes, block + 2 * key_bytes + iv_bytes, true);
 	/* Each side's Finished was the first record under these keys. */
 	in->sequence = 1;
 	out->sequence = 1;
@@ -277,7 +338,7 @@ static void handshake_keys_12(struct tls_handshake *h, const struct tls_suite *s
 const struct tls_suite *tls_handshake_keys(struct tls_handshake *h, struct tls_half *in, struct tls_half *out)
 {
 	const struct tls_suite *suite = tls_suite_find((uint16_t)mbedtls_ssl_get_ciphersuite_id_from_ssl(&h->ssl));
-	const struct aead_ciphers *ciphers = tls_context_ciphers(h->context);
+	struct aead_pool *aeads = &h->thread->aeads;
 
 	check(h->done && suite);
 	if (suite->version == TLS_1_2) {
@@ -285,8 +346,8 @@ const struct tls_suite *tls_handshake_keys(struct tls_handshake *h, struct tls_h
 		handshake_keys_12(h, suite, in, out);
 	} else {
 		check(h->secrets);
-		tls_half_init_secret(in, ciphers, suite, h->client_secret, false);
-		tls_half_init_secret(out, ciphers, suite, h->server_secret, true);
+		tls_half_init_secret(in, aeads, suite, h->client_secret, false);
+		tls_half_init_secret(out, aeads, suite, h->server_secret, true);
 		out->sequence = h->sent_records - h->sent_records_before;
 	}
 	return suite;
@@ -297,10 +358,15 @@ const char *tls_handshake_protocol(const struct tls_handshake *h)
 	return mbedtls_ssl_get_alpn_protocol(&h->ssl);
 }
 
-char *tls_handshake_take_name(struct tls_handshake *h)
+bool tls_handshake_resumed(const struct tls_handshake *h)
 {
-	char *name = h->name;
+	return h->resumed;
+}
 
-	h->name = NULL;
-	return name;
+struct tls_identity *tls_handshake_identity(const struct tls_handshake *h)
+{
+	const mbedtls_x509_crt *certificate = tls_host_asks(h->choice->host) ? mbedtls_ssl_get_peer_cert(&h->ssl) : NULL;
+
+	/* Where none is required, a bad one has ended the handshake (tls/context); this is the second lock. */
+	return certificate && mbedtls_ssl_get_verify_result(&h->ssl) == 0 ? tls_identity_of(certificate) : NULL;
 }

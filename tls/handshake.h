@@ -25,8 +25,10 @@ struct tls_handshake;
 
 enum tls_handshake_state { TLS_HANDSHAKE_WAITS, TLS_HANDSHAKE_DONE, TLS_HANDSHAKE_REFUSED };
 
-/* The context must outlive it. */
-struct tls_handshake *tls_handshake_new(const struct tls_context *, struct pipe *wire_in, struct pipe *wire_out);
+/* The choice, and the context that it is of, must outlive it; the hello, which lies in wire_in still, is read only here.
+ * NULL: no memory. */
+struct tls_handshake *tls_handshake_new(struct tls_thread *, struct tls_choice *, const struct tls_client_hello *,
+	struct pipe *wire_in, struct pipe *wire_out);
 void tls_handshake_free(struct tls_handshake *);             /* zeroises; NULL is fine */
 
 /* As far as the bytes in wire_in reach. *reason is set when it is refused. */
@@ -34,9 +36,10 @@ enum tls_handshake_state tls_handshake_step(struct tls_handshake *, const struct
 
 /* When done: the suite, and both halves ready for the next record. */
 const struct tls_suite *tls_handshake_keys(struct tls_handshake *, struct tls_half *in, struct tls_half *out);
-const char *tls_handshake_protocol(const struct tls_handshake *); /* the context's string, or NULL */
+const char *tls_handshake_protocol(const struct tls_handshake *); /* the material's string, or NULL */
+bool tls_handshake_resumed(const struct tls_handshake *);    /* by a ticket of ours */
 
-/* Also when it was refused: the name that the client asked for, from malloc and the caller's now; NULL: none. */
-char *tls_handshake_take_name(struct tls_handshake *);
+/* Who the client is by its certificate, which was verified; the caller's now. NULL: it was not asked, or showed none. */
+struct tls_identity *tls_handshake_identity(const struct tls_handshake *);
 
 #endif

@@ -6,6 +6,57 @@ const struct reason TLS_SSL2 = { "tls_ssl2", "the client spoke SSL 2.0, which is
 const struct reason TLS_NOT_TLS = { "tls_not_tls", "the client's first bytes are not TLS" };
 const struct reason TLS_HELLO_MISSING = { "tls_hello_missing", "the client left without a byte" };
 const struct reason TLS_HELLO_CUT = { "tls_hello_cut", "the client left in the middle of its ClientHello" };
+const struct reason TLS_HELLO_ALERT = { "tls_hello_alert", "the client sent an alert where its ClientHello belongs" };
+const struct reason TLS_HELLO_INTERRUPTED = { "tls_hello_interrupted",
+	"a record that is no handshake came in the middle of the ClientHello" };
+const struct reason TLS_HELLO_RECORDS = { "tls_hello_records",
+	"the ClientHello is cut into more records than any client would" };
+const struct reason TLS_HELLO_LONG = { "tls_hello_long", "the ClientHello is longer than 16 KiB" };
+
+const struct reason TLS_HELLO_LENGTHS = { "tls_hello_lengths", "the lengths in the ClientHello do not add up" };
+const struct reason TLS_HELLO_TRAILING = { "tls_hello_trailing", "the ClientHello has bytes behind its end" };
+const struct reason TLS_HELLO_SESSION_ID = { "tls_hello_session_id",
+	"the session id in the ClientHello is longer than 32 bytes" };
+const struct reason TLS_HELLO_SUITES = { "tls_hello_suites", "the ClientHello offers no cipher suite, or half of one" };
+const struct reason TLS_HELLO_COMPRESSION = { "tls_hello_compression",
+	"the ClientHello offers compression, or does not offer to do without" };
+const struct reason TLS_HELLO_EXTENSIONS_MANY = { "tls_hello_extensions_many",
+	"the ClientHello has more extensions than any client would send" };
+const struct reason TLS_HELLO_EXTENSION_TWICE = { "tls_hello_extension_twice", "the ClientHello has an extension twice" };
+const struct reason TLS_HELLO_EXTENSION_BAD = { "tls_hello_extension_bad",
+	"an extension in the ClientHello could not be read" };
+const struct reason TLS_HELLO_EXTENSION_MISSING = { "tls_hello_extension_missing",
+	"the ClientHello lacks an extension that TLS 1.3 demands" };
+const struct reason TLS_HELLO_NAMES = { "tls_hello_names", "the ClientHello asks for two names at once" };
+const struct reason TLS_HELLO_NAME_BAD = { "tls_hello_name_bad",
+	"the name that the ClientHello asks for cannot be a host's" };
+const struct reason TLS_HELLO_PROTOCOLS = { "tls_hello_protocols",
+	"the list of application protocols (ALPN) in the ClientHello is empty or broken" };
+const struct reason TLS_HELLO_POINTS = { "tls_hello_points",
+	"the ClientHello cannot take uncompressed points of elliptic curves" };
+const struct reason TLS_HELLO_RENEGOTIATES = { "tls_hello_renegotiates", "the first ClientHello claims to renegotiate" };
+const struct reason TLS_HELLO_RECORD_LIMIT = { "tls_hello_record_limit",
+	"the ClientHello limits records to less than 64 bytes" };
+const struct reason TLS_HELLO_SHARES_MANY = { "tls_hello_shares_many",
+	"the ClientHello has more key shares than any client would send" };
+const struct reason TLS_HELLO_SHARE_TWICE = { "tls_hello_share_twice", "the ClientHello has two key shares of one group" };
+const struct reason TLS_HELLO_SHARE_UNLISTED = { "tls_hello_share_unlisted",
+	"the ClientHello has a key share of a group that it does not list" };
+const struct reason TLS_HELLO_SHARE_BAD = { "tls_hello_share_bad",
+	"a key share in the ClientHello has not the form of its group" };
+const struct reason TLS_HELLO_PSK_PLACE = { "tls_hello_psk_place",
+	"pre_shared_key is not the last extension in the ClientHello" };
+const struct reason TLS_HELLO_PSK_BINDERS = { "tls_hello_psk_binders",
+	"the ClientHello has not one binder for each of its tickets" };
+const struct reason TLS_FALLBACK_INAPPROPRIATE = { "tls_fallback_inappropriate",
+	"the client fell back to an older version of TLS than both of us speak" };
+
+const struct reason TLS_NAME_MISSING = { "tls_name_missing", "the client asked for no host name, and one is required here" };
+const struct reason TLS_NAME_UNKNOWN = { "tls_name_unknown", "the client asked for a host name that is not served here" };
+const struct reason TLS_HANDSHAKES_FULL = { "tls_handshakes_full",
+	"as many TLS handshakes wait as limits.tls_handshakes_queued_max allows" };
+const struct reason TLS_HANDSHAKE_DISPLACED = { "tls_handshake_displaced",
+	"the client took its time in the TLS handshake while others waited for its place" };
 
 const struct reason TLS_HANDSHAKE_CUT = { "tls_handshake_cut", "the client left in the middle of the TLS handshake" };
 const struct reason TLS_HANDSHAKE_LONG = { "tls_handshake_long", "the client sent more than a TLS handshake has" };
@@ -14,6 +65,17 @@ const struct reason TLS_NOTHING_SHARED = { "tls_nothing_shared",
 	"the client and we have no cipher suite, group or signature algorithm in common" };
 const struct reason TLS_PROTOCOL_UNSUPPORTED = { "tls_protocol_unsupported",
 	"the client offered application protocols (ALPN), and none of ours" };
+const struct reason TLS_CERTIFICATE_MISSING = { "tls_certificate_missing",
+	"the client showed no certificate where one is required" };
+const struct reason TLS_CERTIFICATE_EXPIRED = { "tls_certificate_expired",
+	"the client's certificate, or one above it, is no more valid or not yet" };
+const struct reason TLS_CERTIFICATE_REVOKED = { "tls_certificate_revoked", "the client's certificate has been revoked" };
+const struct reason TLS_CERTIFICATE_UNTRUSTED = { "tls_certificate_untrusted",
+	"the client's certificate was issued by no authority that we know" };
+const struct reason TLS_CERTIFICATE_DEEP = { "tls_certificate_deep",
+	"there are more certificates between the client's and its authority than are allowed" };
+const struct reason TLS_CERTIFICATE_LIST_OLD = { "tls_certificate_list_old",
+	"the list of revoked certificates is out of date, so the client's could not be checked" };
 const struct reason TLS_CERTIFICATE_BAD = { "tls_certificate_bad", "the client's certificate was not accepted" };
 const struct reason TLS_HANDSHAKE_MALFORMED = { "tls_handshake_malformed", "a TLS handshake message could not be read" };
 const struct reason TLS_HANDSHAKE_ORDER = { "tls_handshake_order", "a TLS handshake message came where it has no place" };
@@ -48,10 +110,43 @@ static const struct {
 	uint8_t alert;
 } TOLD[] = {
 	{ &TLS_SSL2, TLS_ALERT_PROTOCOL_VERSION },
+	{ &TLS_HELLO_INTERRUPTED, TLS_ALERT_UNEXPECTED_MESSAGE },
+	{ &TLS_HELLO_RECORDS, TLS_ALERT_ILLEGAL_PARAMETER },
+	{ &TLS_HELLO_LONG, TLS_ALERT_ILLEGAL_PARAMETER },
+	{ &TLS_HELLO_LENGTHS, TLS_ALERT_DECODE_ERROR },
+	{ &TLS_HELLO_TRAILING, TLS_ALERT_DECODE_ERROR },
+	{ &TLS_HELLO_SESSION_ID, TLS_ALERT_DECODE_ERROR },
+	{ &TLS_HELLO_SUITES, TLS_ALERT_DECODE_ERROR },
+	{ &TLS_HELLO_COMPRESSION, TLS_ALERT_ILLEGAL_PARAMETER },
+	{ &TLS_HELLO_EXTENSIONS_MANY, TLS_ALERT_ILLEGAL_PARAMETER },
+	{ &TLS_HELLO_EXTENSION_TWICE, TLS_ALERT_ILLEGAL_PARAMETER },
+	{ &TLS_HELLO_EXTENSION_BAD, TLS_ALERT_DECODE_ERROR },
+	{ &TLS_HELLO_EXTENSION_MISSING, TLS_ALERT_MISSING_EXTENSION },
+	{ &TLS_HELLO_NAMES, TLS_ALERT_ILLEGAL_PARAMETER },
+	{ &TLS_HELLO_NAME_BAD, TLS_ALERT_UNRECOGNIZED_NAME },
+	{ &TLS_HELLO_PROTOCOLS, TLS_ALERT_DECODE_ERROR },
+	{ &TLS_HELLO_POINTS, TLS_ALERT_ILLEGAL_PARAMETER },
+	{ &TLS_HELLO_RENEGOTIATES, TLS_ALERT_HANDSHAKE_FAILURE },
+	{ &TLS_HELLO_RECORD_LIMIT, TLS_ALERT_ILLEGAL_PARAMETER },
+	{ &TLS_HELLO_SHARES_MANY, TLS_ALERT_ILLEGAL_PARAMETER },
+	{ &TLS_HELLO_SHARE_TWICE, TLS_ALERT_ILLEGAL_PARAMETER },
+	{ &TLS_HELLO_SHARE_UNLISTED, TLS_ALERT_ILLEGAL_PARAMETER },
+	{ &TLS_HELLO_SHARE_BAD, TLS_ALERT_ILLEGAL_PARAMETER },
+	{ &TLS_HELLO_PSK_PLACE, TLS_ALERT_ILLEGAL_PARAMETER },
+	{ &TLS_HELLO_PSK_BINDERS, TLS_ALERT_ILLEGAL_PARAMETER },
+	{ &TLS_FALLBACK_INAPPROPRIATE, TLS_ALERT_INAPPROPRIATE_FALLBACK },
 	{ &TLS_HANDSHAKE_LONG, TLS_ALERT_HANDSHAKE_FAILURE },
 	{ &TLS_VERSION_UNSUPPORTED, TLS_ALERT_PROTOCOL_VERSION },
 	{ &TLS_NOTHING_SHARED, TLS_ALERT_HANDSHAKE_FAILURE },
 	{ &TLS_PROTOCOL_UNSUPPORTED, TLS_ALERT_NO_APPLICATION_PROTOCOL },
+	{ &TLS_NAME_MISSING, TLS_ALERT_UNRECOGNIZED_NAME },
+	{ &TLS_NAME_UNKNOWN, TLS_ALERT_UNRECOGNIZED_NAME },
+	{ &TLS_CERTIFICATE_MISSING, TLS_ALERT_CERTIFICATE_REQUIRED },
+	{ &TLS_CERTIFICATE_EXPIRED, TLS_ALERT_CERTIFICATE_EXPIRED },
+	{ &TLS_CERTIFICATE_REVOKED, TLS_ALERT_CERTIFICATE_REVOKED },
+	{ &TLS_CERTIFICATE_UNTRUSTED, TLS_ALERT_UNKNOWN_CA },
+	{ &TLS_CERTIFICATE_DEEP, TLS_ALERT_BAD_CERTIFICATE },
+	{ &TLS_CERTIFICATE_LIST_OLD, TLS_ALERT_CERTIFICATE_UNKNOWN },
 	{ &TLS_CERTIFICATE_BAD, TLS_ALERT_BAD_CERTIFICATE },
 	{ &TLS_HANDSHAKE_MALFORMED, TLS_ALERT_DECODE_ERROR },
 	{ &TLS_HANDSHAKE_ORDER, TLS_ALERT_UNEXPECTED_MESSAGE },
@@ -78,7 +173,8 @@ static const struct {
 
 /* Whoever has gone, or never spoke TLS, is told nothing. */
 static const struct reason *const UNTOLD[] = {
-	&TLS_PLAIN_HTTP, &TLS_NOT_TLS, &TLS_HELLO_MISSING, &TLS_HELLO_CUT, &TLS_HANDSHAKE_CUT, &TLS_TRUNCATED,
+	&TLS_PLAIN_HTTP, &TLS_NOT_TLS, &TLS_HELLO_MISSING, &TLS_HELLO_CUT, &TLS_HELLO_ALERT, &TLS_HANDSHAKE_CUT,
+	&TLS_TRUNCATED,
 };
 
 bool tls_alert_for(const struct reason *reason, uint8_t *alert)

@@ -7,7 +7,7 @@
  * Words:  half      the protection of one direction: key, iv, number of the next record
  *         content   what a record carries; its type tells what that is
  *
- * Owner: the struct that embeds the half; tls_half_fini zeroises.   Thread: its core's.   Units: bytes.
+ * Owner: the struct that embeds the half, which stays at its address from init to fini; tls_half_fini zeroises.   Thread: its core's.   Units: bytes.
  * Errors: a reason of tls/reason.h; after one the half must not be used again.
  * Limits: TLS_CONTENT_BYTES_MAX a record. How many records a key may seal is asked by the caller (tls_half_spent).
  * Source: RFC 8446 §5, §7.2, §7.3; RFC 5246 §6; RFC 5288; RFC 7905. */
@@ -29,21 +29,22 @@
 
 enum tls_content { TLS_CHANGE_CIPHER_SPEC = 20, TLS_ALERT = 21, TLS_HANDSHAKE = 22, TLS_APPLICATION_DATA = 23 };
 
+/* All that is kept of an idle connection's protection: two of these, 128 bytes each. What a record needs comes first, so
+ * that it touches one cache line, and the second only when the key has to be made ready again. */
 struct tls_half {
-	const struct tls_suite *suite;   /* NULL: no keys */
-	struct aead aead;
 	uint64_t sequence;               /* of the next record */
 	uint64_t records_max;            /* from the suite; a test may set it lower */
 	uint8_t iv[AEAD_NONCE_BYTES];    /* TLS 1.2 with GCM: the first four */
+	uint8_t suite;                   /* its number, see tls/suite.h; 0: no keys */
+	struct aead aead;
 	uint8_t secret[TLS_SECRET_BYTES_MAX]; /* TLS 1.3: what the next key comes from */
-	bool seals;
 };
 
 /* TLS 1.3: `secret` is the traffic secret, as long as the suite's hash. */
-void tls_half_init_secret(struct tls_half *, const struct aead_ciphers *, const struct tls_suite *,
+void tls_half_init_secret(struct tls_half *, struct aead_pool *, const struct tls_suite *,
 	const uint8_t *secret, bool seals);
 /* TLS 1.2: key and iv from the key block; iv has tls_iv_bytes(suite). */
-void tls_half_init_key(struct tls_half *, const struct aead_ciphers *, const struct tls_suite *,
+void tls_half_init_key(struct tls_half *, struct aead_pool *, const struct tls_suite *,
 	const uint8_t *key, const uint8_t *iv, bool seals);
 void tls_half_fini(struct tls_half *);                       /* harmless twice */
 
@@ -68,6 +69,7 @@ struct tls_sealing {
 	uint8_t *at;
 	uint32_t left;
 	uint8_t type;
+	bool type_owed;                  /* TLS 1.3: it still has to follow the content */
 };
 void tls_seal_begin(struct tls_sealing *, struct tls_half *, uint8_t type, uint32_t n, uint8_t *record);
 void tls_seal_add(struct tls_sealing *, const void *bytes, uint32_t n);

@@ -1,6 +1,7 @@
 /* tls/secret.h — keys from secrets, in TLS 1.3 and 1.2.
  *
- * The primitives are mbedTLS's (HKDF, the PRF), because the secrets come from there; once per handshake and key update.
+ * The primitives are mbedTLS's (HKDF, the PRF), because the secrets come from there; once per handshake and key update. A
+ * label is four blocks of the hash: 0.4 µs where libcrypto computes these for mbedTLS, 1.4 µs where it does so itself.
  *
  * Owner: the caller, who zeroises what he got.   Thread: a core's (PSA is thread-local).   Units: bytes.
  * Errors: none; what mbedTLS refuses here is our mistake or memory.   Limits: outputs no longer than one hash in TLS 1.3.

@@ -26,6 +26,7 @@ static const struct tls_suite SUITES[] = {
 static const int IDS[] = { 0x1301, 0x1303, 0x1302, 0xC02B, 0xC02F, 0xCCA9, 0xCCA8, 0xC02C, 0xC030, 0 };
 
 static_assert(array_count(IDS) == array_count(SUITES) + 1, "each suite is in both tables");
+static_assert(array_count(SUITES) <= TLS_SUITES_MAX, "a list of ours has room for each");
 
 const struct tls_suite *tls_suite_find(uint16_t id)
 {
@@ -33,6 +34,17 @@ const struct tls_suite *tls_suite_find(uint16_t id)
 		if (SUITES[i].id == id)
 			return &SUITES[i];
 	return NULL;
+}
+
+uint8_t tls_suite_number(const struct tls_suite *suite)
+{
+	return (uint8_t)(suite - SUITES + 1);
+}
+
+const struct tls_suite *tls_suite_numbered(uint8_t number)
+{
+	check(number > 0 && number <= array_count(SUITES));
+	return &SUITES[number - 1];
 }
 
 const int *tls_suite_ids(void)

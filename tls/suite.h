@@ -13,6 +13,8 @@
 /* As on the wire. */
 enum tls_version { TLS_1_2 = 0x0303, TLS_1_3 = 0x0304 };
 
+#define TLS_SUITES_MAX 16u
+
 enum tls_hash { TLS_SHA256, TLS_SHA384 };
 
 struct tls_suite {
@@ -25,6 +27,10 @@ struct tls_suite {
 };
 
 const struct tls_suite *tls_suite_find(uint16_t id);
+
+/* A suite in one byte: 1 for the first, 0 for none. */
+uint8_t tls_suite_number(const struct tls_suite *);
+const struct tls_suite *tls_suite_numbered(uint8_t number);  /* never of 0 */
 
 /* All of them in our order, ended by 0: what mbedTLS wants to know. */
 const int *tls_suite_ids(void);

@@ -1,26 +1,29 @@
 /* gateway/serve/admin.c — the admin socket: what is alive, what was counted, and the order to stop.
  *
- *   GET /stats  /metrics  /scopes  /scopes?full  /livez  /readyz      POST /drain
+ *   GET /stats  /metrics  /scopes  /scopes?full  /livez  /readyz      POST /drain  /reload
  *
  * HTTP over a UNIX socket of mode 0600: whoever can open it may ask. Long listings go out as the reader takes them. */
+#include "gateway/certificates.h"
 #include "gateway/serve/admin.h"
 #include "gateway/serve/serve.h"
 #include "gateway/verdict.h"
 
+#include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
 
 struct admin {
 	struct gather *gather;           /* a listing of scopes; NULL: none */
 	struct timer patience;           /* for its cores */
+	bool reloads;                    /* certificates are being read again */
 	char *text;                      /* any other page that goes out */
 	size_t size;
 	size_t at;
 };
 
-static void page_type(struct exchange *x, const char *type)
+static void page_begin(struct exchange *x, unsigned status, const char *type)
 {
-	x->answer.status = 200;
+	x->answer.status = status;
 	http_add_known(&x->answer, HTTP_NAME_CONTENT_TYPE, http_text_of(type));
 	http_add_known(&x->answer, HTTP_NAME_CACHE_CONTROL, HTTP_TEXT("no-store"));
 }
@@ -39,14 +42,14 @@ static void text_write(struct exchange *x, struct admin *admin)
 	pipe_end(x->out);
 }
 
-static void answer_long(struct exchange *x, const char *type, char *text)
+static void answer_long(struct exchange *x, unsigned status, const char *type, char *text)
 {
 	struct admin *admin = x->state;
 
 	check(text);
 	admin->text = text;
 	admin->size = strlen(text);
-	page_type(x, type);
+	page_begin(x, status, type);
 	x->answer.body = HTTP_BODY_LENGTH;
 	x->answer.has_length = true;
 	x->answer.content_length = admin->size;
@@ -58,12 +61,12 @@ static void answer_long(struct exchange *x, const char *type, char *text)
 
 static void answer_stats(struct exchange *x)
 {
-	answer_long(x, "application/json", admin_stats(x->worker->gateway));
+	answer_long(x, 200, "application/json", admin_stats(x->worker->gateway));
 }
 
 static void answer_metrics(struct exchange *x)
 {
-	answer_long(x, "text/plain; version=0.0.4", admin_metrics(x->worker->gateway));
+	answer_long(x, 200, "text/plain; version=0.0.4", admin_metrics(x->worker->gateway));
 }
 
 static void answer_scopes(struct exchange *x)
@@ -84,7 +87,7 @@ static void scopes_step(struct exchange *x, struct admin *admin)
 		if (!gather_complete(admin->gather) && !admin->patience.fired)
 			return;
 		timer_clear(&admin->patience);
-		page_type(x, "application/json");
+		page_begin(x, 200, "application/json");
 		x->answer.body = HTTP_BODY_CHUNKED;
 		exchange_answer(x);
 	}
@@ -113,6 +116,46 @@ static void order_drain(struct exchange *x)
 	exchange_answer_text(x, 200, "application/json", told, sizeof told - 1);
 }
 
+/* A refusal with words of its own: which file, and what is wrong with it. */
+static void refuse_saying(struct exchange *x, const struct reason *reason, const char *sentence)
+{
+	json_t *page = json_pack("{s:s,s:s}", "error", reason->name, "message", sentence);
+	char *text = page ? json_dumps(page, JSON_COMPACT) : NULL;
+
+	check(text);
+	json_decref(page);
+	exchange_note(x, reason);
+	answer_long(x, verdict_of(reason)->status, "application/json", text);
+}
+
+/* The files are read now; the answer waits until every core has them, so that whoever gets it meets the new ones. */
+static void order_reload(struct exchange *x)
+{
+	struct admin *admin = x->state;
+	struct tls_fault fault;
+	const struct reason *reason = certificates_reload(x->worker, &x->task, &fault);
+
+	if (reason == &CERTIFICATES_BAD) {
+		refuse_saying(x, reason, fault.sentence);
+	} else if (reason) {
+		exchange_refuse(x, reason);
+	} else {
+		admin->reloads = true;
+		timer_set(&admin->patience, ADMIN_PATIENCE_MS);
+	}
+}
+
+static void reload_step(struct exchange *x, struct admin *admin)
+{
+	static const char told[] = "{\"status\":\"reloaded\"}\n";
+
+	if (!certificates_reloaded(x->worker) && !admin->patience.fired)
+		return;
+	admin->reloads = false;
+	timer_clear(&admin->patience);
+	exchange_answer_text(x, 200, "application/json", told, sizeof told - 1);
+}
+
 static void answer_later(struct exchange *x)
 {
 	exchange_refuse(x, &TARGET_NOT_BUILT);
@@ -129,7 +172,7 @@ static const struct page {
 	{ "/livez", HTTP_METHOD_GET, answer_live },
 	{ "/readyz", HTTP_METHOD_GET, answer_ready },
 	{ "/drain", HTTP_METHOD_POST, order_drain },
-	{ "/reload", HTTP_METHOD_POST, answer_later },
+	{ "/reload", HTTP_METHOD_POST, order_reload },
 	{ "/trace", HTTP_METHOD_GET, answer_later },
 	{ "/sites", HTTP_METHOD_GET, answer_later },
 	{ "/audit", HTTP_METHOD_GET, answer_later },
@@ -168,7 +211,9 @@ static void admin_step(struct exchange *x)
 	struct admin *admin = x->state;
 
 	pipe_consume(x->in, x->in->bytes); /* nothing here reads a body */
-	if (admin->gather)
+	if (admin->reloads)
+		reload_step(x, admin);
+	else if (admin->gather)
 		scopes_step(x, admin);
 	else if (admin->text && !x->out->ended)
 		text_write(x, admin);
@@ -178,6 +223,7 @@ static void admin_ended(struct exchange *x)
 {
 	struct admin *admin = x->state;
 
+	certificates_forget(x->worker, &x->task);
 	if (admin->gather)
 		gather_end(admin->gather);
 	free(admin->text);

@@ -13,6 +13,7 @@
  *              504  no connection in time, or no answer in time
  * When the answer is under way already, all that can be done is to cut it visibly. */
 #include "gateway/gateway.h"
+#include "gateway/http/client_cert.h"
 #include "gateway/http/http1.h"
 #include "gateway/serve/serve.h"
 #include "gateway/upstream/pool.h"
@@ -73,7 +74,8 @@ static bool is_impostor(struct http_text name)
 
 	if (memchr(name.bytes, '_', name.size))
 		return true;
-	return name.size > size && http_text_is_nocase((struct http_text){ name.bytes, size }, forwarded);
+	return (name.size > size && http_text_is_nocase((struct http_text){ name.bytes, size }, forwarded)) ||
+	       http_client_cert_is(name);
 }
 
 static void impostors_remove(struct http_head *head)
@@ -103,6 +105,8 @@ static void request_make(struct exchange *x, struct proxy *p)
 	http_add_known(to, HTTP_NAME_X_REAL_IP, http_text_of(x->client));
 	http_add_known(to, HTTP_NAME_X_FORWARDED_FOR, through);
 	http_add_known(to, HTTP_NAME_X_FORWARDED_PROTO, x->secure ? HTTP_TEXT("https") : HTTP_TEXT("http"));
+	if (x->client_identity)
+		http_client_cert_add(to, x->client_identity);
 	if (x->request.host.size > 0)
 		http_add_known(to, HTTP_NAME_X_FORWARDED_HOST, x->request.host);
 	else

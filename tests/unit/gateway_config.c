@@ -7,6 +7,7 @@
 #include "gateway/config_shape.c"
 #include "gateway/config_parse_word.c"
 #include "gateway/config_parse_route.c"
+#include "gateway/config_parse_tls.c"
 #include "gateway/config_parse.c"
 
 #include <pthread.h>
@@ -71,6 +72,15 @@ static char *printed(const struct config *config)
 	return text;
 }
 
+static void expect_same_asked(
+	const struct config_client_certificates *a, const struct config_client_certificates *b)
+{
+	cr_expect_eq(a->ca == NULL, b->ca == NULL);
+	cr_expect_eq(a->crl == NULL, b->crl == NULL);
+	cr_expect_eq(a->depth, b->depth);
+	cr_expect_eq(a->required, b->required);
+}
+
 /* Field by field where there are no pointers, by print where there are: two trees are the same when both agree. */
 static void expect_same(const struct config *a, const struct config *b)
 {
@@ -81,9 +91,29 @@ static void expect_same(const struct config *a, const struct config *b)
 	cr_expect(memcmp(&a->limits, &b->limits, sizeof a->limits) == 0);
 	cr_expect(memcmp(&a->timeouts, &b->timeouts, sizeof a->timeouts) == 0);
 	cr_assert_eq(a->listener_count, b->listener_count);
-	for (unsigned i = 0; i < a->listener_count; i++)
+	for (unsigned i = 0; i < a->listener_count; i++) {
+		const struct config_tls *x = &a->listeners[i].tls, *y = &b->listeners[i].tls;
+
 		cr_expect(memcmp(&a->listeners[i].address, &b->listeners[i].address,
 				  sizeof a->listeners[i].address) == 0);
+		cr_expect_eq(x->certificate_count, y->certificate_count);
+		cr_expect_eq(x->alpn_count, y->alpn_count);
+		cr_expect_eq(x->strict_sni, y->strict_sni);
+		cr_expect_eq(x->tickets, y->tickets);
+		cr_expect_eq(x->version_min, y->version_min);
+		cr_expect_eq(x->version_max, y->version_max);
+		expect_same_asked(&x->client_certificates, &y->client_certificates);
+		cr_assert_eq(x->host_count, y->host_count);
+		for (unsigned j = 0; j < x->host_count; j++) {
+			cr_assert_eq(x->hosts[j].name_count, y->hosts[j].name_count);
+			for (unsigned k = 0; k < x->hosts[j].name_count; k++)
+				cr_expect_str_eq(x->hosts[j].names[k], y->hosts[j].names[k]);
+			cr_expect_eq(x->hosts[j].certificate_count, y->hosts[j].certificate_count);
+			cr_expect_eq(x->hosts[j].alpn_count, y->hosts[j].alpn_count);
+			expect_same_asked(&x->hosts[j].client_certificates,
+				&y->hosts[j].client_certificates);
+		}
+	}
 	cr_assert_eq(a->upstream_count, b->upstream_count);
 	for (unsigned i = 0; i < a->upstream_count; i++) {
 		cr_expect_eq(a->upstreams[i].balance, b->upstreams[i].balance);
@@ -98,6 +128,12 @@ static void expect_same(const struct config *a, const struct config *b)
 		cr_expect_eq(a->routes[i].body_bytes_max, b->routes[i].body_bytes_max);
 		cr_expect_eq(a->routes[i].heartbeat_ms, b->routes[i].heartbeat_ms);
 		cr_expect_eq(a->routes[i].idle_reminder_ms, b->routes[i].idle_reminder_ms);
+		cr_assert_eq(a->routes[i].client_count, b->routes[i].client_count);
+		for (unsigned j = 0; j < a->routes[i].client_count; j++) {
+			cr_expect_eq(a->routes[i].clients[j].kind, b->routes[i].clients[j].kind);
+			cr_expect_str_eq(
+				a->routes[i].clients[j].text, b->routes[i].clients[j].text);
+		}
 	}
 	free(a_text);
 	free(b_text);
@@ -113,6 +149,17 @@ static void expect_round_trip(const char *text)
 	free(once);
 	config_free(first);
 	config_free(second);
+}
+
+static char *repeated(const char *before, const char *unit, unsigned count, const char *after)
+{
+	char *text = malloc(strlen(before) + strlen(unit) * count + strlen(after) + 1);
+	char *to = stpcpy(text, before);
+
+	for (unsigned i = 0; i < count; i++)
+		to = stpcpy(to, unit);
+	strcpy(to, after);
+	return text;
 }
 
 static void file_write(const char *directory, const char *name, const char *text)
@@ -305,10 +352,11 @@ Test(config, a_file_that_says_little_gets_every_default)
 		"cores: auto\nadmin: /a.sock\nstate: /etc/postern/state\nlog:\n  access: off\n  level: info\n  paths: route\n"
 		"\nlimits:\n  connections_max: 10000\n  head_bytes_max: 16k\n  uri_bytes_max: 8k\n"
 		"  fields_max: 100\n  body_bytes_max: 64M\n  memory_bytes_max: 1G\n"
-		"  websocket_message_bytes_max: 1M\n"
+		"  websocket_message_bytes_max: 1M\n  tls_handshakes_max: 256\n  tls_handshakes_queued_max: 4096\n"
 		"\ntimeouts:\n  tls_handshake: 10s\n  request_head: 10s\n  request_body: 30s\n  keep_alive: 75s\n"
 		"  send: 30s\n  upstream_connect: 5s\n  upstream_response: 1m\n  upstream_body: 1m\n"
-		"  upstream_keep_alive: 1m\n  websocket_idle: 1m\n  drain: 30s\n  close: 2s\n");
+		"  upstream_keep_alive: 1m\n  websocket_idle: 1m\n  drain: 30s\n  close: 2s\n"
+		"  ticket_lifetime: 12h\n");
 	free(text);
 	config_free(config);
 }
@@ -350,6 +398,192 @@ Test(config, a_byte_order_mark_and_directives_are_no_fault)
 	config_free(config_of("%YAML 1.1\n---\nadmin: a\n...\n"));
 	config_free(config_of("admin: a\r\nstate: b\r\n"));
 	config_free(config_of("{\"admin\": \"a\"}"));
+}
+
+/* Every key of `tls` and `client`. Its files are any that can be read. */
+static const char tls_whole[] =
+	"listeners:\n"
+	"  - address: 127.0.0.1:8443\n"
+	"    tls:\n"
+	"      certificates: [ { certificate: /etc/passwd, key: /etc/../etc/passwd } ]\n"
+	"      hosts:\n"
+	"        - names: [ EDC.Example.org, \"*.Trial.example.org\", a ]\n"
+	"          certificates: [ { certificate: /etc/passwd, key: /etc/passwd }, { certificate: /etc/group, key: /etc/group } ]\n"
+	"          alpn: [ http/1.1 ]\n"
+	"          client_certificates: { ca: /etc/group, depth: 0 }\n"
+	"        - certificates: [ { certificate: /etc/passwd, key: /etc/passwd } ]\n"
+	"      strict_sni: true\n"
+	"      alpn: [ http/1.1 ]\n"
+	"      versions: [ \"1.3\" ]\n"
+	"      tickets: false\n"
+	"      client_certificates: { ca: /etc/passwd, crl: /etc/hosts, depth: 8, required: false }\n"
+	"timeouts: { ticket_lifetime: 168h }\n"
+	"limits: { tls_handshakes_max: 1, tls_handshakes_queued_max: 0 }\n"
+	"routes:\n"
+	"  - { path: /a, serve: echo, client: [ Site-7.example.org, \"*.CRO.example.org\", \"subject:CN=Monitor 4,O=CRO\" ] }\n"
+	"  - { path: /b, serve: echo, client: [ \"spiffe://Example.org/a\", Cra.x@CRO.example.org, \"urn:uuid:1\" ] }\n"
+	"  - { path: /b, serve: echo, client: [ \"*\" ] }\n"
+	"  - { path: /b, serve: count }\n";
+
+Test(config, the_whole_of_tls_is_read)
+{
+	struct config *config = config_of(tls_whole);
+	const struct config_tls *tls = &config->listeners[0].tls;
+	const struct config_host *host = tls->hosts;
+	const struct config_route *routes = config->routes;
+
+	cr_assert_eq(tls->certificate_count, 1);
+	cr_expect_str_eq(tls->certificates[0].key, "/etc/../etc/passwd");
+	cr_expect(tls->strict_sni && !tls->tickets);
+	cr_expect_eq(tls->version_min, CONFIG_TLS_1_3);
+	cr_expect_eq(tls->version_max, CONFIG_TLS_1_3);
+	cr_expect_str_eq(tls->client_certificates.ca, "/etc/passwd");
+	cr_expect_str_eq(tls->client_certificates.crl, "/etc/hosts");
+	cr_expect_eq(tls->client_certificates.depth, 8);
+	cr_expect_not(tls->client_certificates.required);
+
+	cr_assert_eq(tls->host_count, 2);
+	cr_assert_eq(host->name_count, 3);
+	cr_expect_str_eq(host->names[0], "edc.example.org");
+	cr_expect_str_eq(host->names[1], "*.trial.example.org");
+	cr_expect_str_eq(host->names[2], "a");
+	cr_assert_eq(host->certificate_count, 2);
+	cr_expect_str_eq(host->certificates[1].certificate, "/etc/group");
+	cr_expect_eq(host->alpn_count, 1);
+	cr_expect_str_eq(host->client_certificates.ca, "/etc/group");
+	cr_expect_null(host->client_certificates.crl); /* its own section is its own, and takes nothing of the listener's */
+	cr_expect_eq(host->client_certificates.depth, 0);
+	cr_expect(host->client_certificates.required);
+	cr_expect_eq(host->line, 6);
+
+	host++;
+	cr_expect_eq(host->name_count, 0);
+	cr_assert_eq(host->alpn_count, 1);
+	cr_expect_str_eq(host->alpn[0], "http/1.1");
+	cr_expect_str_eq(host->client_certificates.crl, "/etc/hosts");
+	cr_expect_eq(host->client_certificates.depth, 8);
+	cr_expect_not(host->client_certificates.required);
+
+	cr_expect_eq(config->timeouts.ticket_lifetime_ms, 604800000);
+	cr_expect_eq(config->limits.tls_handshakes_max, 1);
+	cr_expect_eq(config->limits.tls_handshakes_queued_max, 0);
+
+	static const struct config_client wanted[] = {
+		{ CONFIG_CLIENT_DNS, "site-7.example.org" },
+		{ CONFIG_CLIENT_DNS, "*.cro.example.org" },
+		{ CONFIG_CLIENT_SUBJECT, "CN=Monitor 4,O=CRO" },
+		{ CONFIG_CLIENT_URI, "spiffe://Example.org/a" },
+		{ CONFIG_CLIENT_EMAIL, "Cra.x@cro.example.org" },
+		{ CONFIG_CLIENT_URI, "urn:uuid:1" },
+		{ CONFIG_CLIENT_ANY, "*" },
+	};
+
+	for (unsigned i = 0; i < array_count(wanted); i++) {
+		const struct config_client *client = &routes[i / 3].clients[i % 3];
+
+		cr_expect_eq(client->kind, wanted[i].kind, "%u", i);
+		cr_expect_str_eq(client->text, wanted[i].text);
+	}
+	cr_expect_eq(routes[2].client_count, 1);
+	cr_expect_eq(routes[3].client_count, 0);
+	config_free(config);
+	expect_round_trip(tls_whole);
+	EXPECT_SAID(tls_whole, "");
+}
+
+Test(config, tls_that_says_little_gets_every_default)
+{
+	struct config *config = config_of(
+		"listeners: [ { address: '1.1.1.1:1', tls: { certificates: [ { certificate: /etc/passwd, key: /etc/passwd } ] } } ]\n"
+		"routes: [ { path: /, serve: echo } ]\n");
+	const struct config_tls *tls = &config->listeners[0].tls;
+	char *text = printed(config);
+
+	cr_expect_eq(tls->host_count, 0);
+	cr_expect_null(tls->client_certificates.ca);
+	cr_expect(tls->tickets && !tls->strict_sni);
+	cr_expect_eq(tls->version_min, CONFIG_TLS_1_2);
+	cr_expect_eq(tls->version_max, CONFIG_TLS_1_3);
+	cr_expect(strstr(text,
+			  "    tls:\n      certificates:\n        - certificate: /etc/passwd\n          key: /etc/passwd\n"
+			  "      strict_sni: false\n      alpn:\n        - http/1.1\n      versions:\n        - \"1.2\"\n        - \"1.3\"\n"
+			  "      tickets: true\n"),
+		"%s", text);
+	free(text);
+	config_free(config);
+}
+
+Test(config, a_host_without_client_certificates_asks_only_where_the_listener_does)
+{
+	expect_round_trip(
+		"listeners:\n  - address: 1.1.1.1:1\n    tls:\n      certificates: [ { certificate: /etc/passwd, key: /etc/passwd } ]\n"
+		"      hosts:\n        - { certificates: [ { certificate: /etc/passwd, key: /etc/passwd } ], names: [],\n"
+		"            client_certificates: { ca: /etc/passwd } }\n"
+		"        - { names: [ x.org ], certificates: [ { certificate: /etc/passwd, key: /etc/passwd } ] }\n"
+		"      versions: [ '1.2' ]\nroutes: [ { path: /, serve: echo } ]\n");
+}
+
+Test(config_value, a_name_is_a_host_name_or_refused_by_name)
+{
+	static const struct {
+		const char *text;
+		enum config_verdict verdict;
+	} rows[] = {
+		{ "edc.example.org", CONFIG_GOOD },
+		{ "EDC.Example.ORG", CONFIG_GOOD },
+		{ "*.example.org", CONFIG_GOOD },
+		{ "*.org", CONFIG_GOOD },
+		{ "localhost", CONFIG_GOOD },
+		{ "a-b.c--d.xn--mnchen-3ya.org", CONFIG_GOOD },
+		{ "7.example.org", CONFIG_GOOD },
+		{ "1.2.3.4a", CONFIG_GOOD },
+		{ "m\u00fcnchen.example.org", CONFIG_NAME_FOREIGN },
+		{ "1.2.3.4", CONFIG_NAME_ADDRESS },
+		{ "a.7", CONFIG_NAME_ADDRESS },
+		{ "::1", CONFIG_NAME_ADDRESS },
+		{ "[::1]", CONFIG_NAME_ADDRESS },
+		{ "fe80::1:2", CONFIG_NAME_ADDRESS },
+		{ "a.org:443", CONFIG_NAME_PORT },
+		{ "1.2.3.4:443", CONFIG_NAME_PORT },
+		{ "a.org.", CONFIG_NAME_DOT },
+		{ "*.a.org.", CONFIG_NAME_DOT },
+		{ "*", CONFIG_NAME_WILDCARD },
+		{ "*a.org", CONFIG_NAME_WILDCARD },
+		{ "a*.org", CONFIG_NAME_WILDCARD },
+		{ "a.*.org", CONFIG_NAME_WILDCARD },
+		{ "*.*.org", CONFIG_NAME_WILDCARD },
+		{ "**.org", CONFIG_NAME_WILDCARD },
+		{ "*.", CONFIG_NAME_BAD },
+		{ ".", CONFIG_NAME_BAD },
+		{ "", CONFIG_NAME_BAD },
+		{ ".a.org", CONFIG_NAME_BAD },
+		{ "*..org", CONFIG_NAME_BAD },
+		{ "a..org", CONFIG_NAME_BAD },
+		{ "-a.org", CONFIG_NAME_BAD },
+		{ "a-.org", CONFIG_NAME_BAD },
+		{ "a_b.org", CONFIG_NAME_BAD },
+		{ "a b", CONFIG_NAME_BAD },
+		{ "a/b", CONFIG_NAME_BAD },
+		{ "https://a.org", CONFIG_NAME_BAD },
+		{ "a.org:", CONFIG_NAME_BAD },
+		{ "a.org:x", CONFIG_NAME_BAD },
+	};
+	char text[300];
+
+	for (unsigned i = 0; i < array_count(rows); i++)
+		cr_expect_eq(config_name_check(rows[i].text), rows[i].verdict, "%s", rows[i].text);
+
+	memset(text, 'a', sizeof text);
+	text[63] = '\0';
+	cr_expect_eq(config_name_check(text), CONFIG_GOOD);
+	text[63] = 'a', text[64] = '\0';
+	cr_expect_eq(config_name_check(text), CONFIG_NAME_BAD);
+	for (unsigned i = 1; i < sizeof text; i += 2)
+		text[i] = '.', text[i - 1] = 'a';
+	text[253] = '\0';
+	cr_expect_eq(config_name_check(text), CONFIG_GOOD);
+	text[253] = 'a', text[254] = '\0';
+	cr_expect_eq(config_name_check(text), CONFIG_NAME_BAD);
 }
 
 static void *load_many(void *result)
@@ -824,6 +1058,199 @@ Test(config, a_route_that_is_never_reached_is_a_warning)
 																						 "it\n");
 }
 
+/* ---- faults of tls ---- */
+
+#define PAIR  "certificates: [ { certificate: /etc/passwd, key: /etc/passwd } ]"
+#define ROUTE "routes: [ { path: /, serve: echo } ]\n"
+
+Test(config, a_host_is_refused_by_what_is_wrong_with_its_names)
+{
+	EXPECT_SAID(
+		"listeners:\n  - address: 1.1.1.1:1\n    tls:\n      " PAIR "\n      hosts:\n"
+		"        - " PAIR "\n          names:\n            - m\u00fcnchen.org\n            - 1.2.3.4\n            - '::1'\n            - a.org:443\n"
+		"            - a.org.\n            - '*'\n            - a.*.org\n            - a_b.org\n            - https://a.org\n" ROUTE,
+		AT("8:15") "the name \"m\u00fcnchen.org\" holds letters outside ASCII; write A-labels, such as xn--mnchen-3ya.example.org\n"
+		AT("9:15") "the name \"1.2.3.4\" is an IP address; write a host name, such as edc.example.org\n"
+		AT("10:15") "the name \"::1\" is an IP address; write a host name, such as edc.example.org\n"
+		AT("11:15") "the name \"a.org:443\" holds a port, which is no part of a name; remove it\n"
+		AT("12:15") "the name \"a.org.\" ends with a dot, with which no name arrives here; remove it\n"
+		AT("13:15") "the name \"*\" has a wildcard that is not the whole leftmost label; write *.example.org\n"
+		AT("14:15") "the name \"a.*.org\" has a wildcard that is not the whole leftmost label; write *.example.org\n"
+		AT("15:15") "the name \"a_b.org\" is no host name; write one such as edc.example.org or *.example.org\n"
+		AT("16:15") "the name \"https://a.org\" is no host name; write one such as edc.example.org or *.example.org\n");
+}
+
+Test(config, a_name_that_two_hosts_have_is_refused_with_both_places)
+{
+	EXPECT_SAID(
+		"listeners:\n  - address: 1.1.1.1:1\n    tls:\n      " PAIR "\n      hosts:\n"
+		"        - { " PAIR ", names: [ b.org, a.org ] }\n"
+		"        - { " PAIR " }\n"
+		"        - { " PAIR ", names: [ '*.a.org', A.org, a.ORG ] }\n"
+		"        - { " PAIR ", names: [ c.a.org, '*.A.org' ] }\n"
+		"  - address: 1.1.1.1:2\n    tls:\n      " PAIR "\n      hosts: [ { " PAIR ", names: [ a.org ] } ]\n" ROUTE,
+		AT("8:99") "the name \"a.org\" of host 3 is a name of host 1 already, at 6:95; keep one of them\n"
+		AT("8:106") "the name \"a.org\" of host 3 is a name of host 1 already, at 6:95; keep one of them\n"
+		AT("9:97") "the name \"*.a.org\" of host 4 is a name of host 3 already, at 8:88; keep one of them\n");
+}
+
+Test(config, a_host_needs_certificates_and_no_names)
+{
+	EXPECT_SAID("listeners:\n  - address: 1.1.1.1:1\n    tls:\n      " PAIR "\n      hosts:\n"
+		    "        - { names: [ a.org ] }\n        - { certificates: [] }\n        - {}\n        - { certificates: [ {} ], alpn: [ h2 ] }\n"
+		    "        - { certificats: [] }\n        - x\n" ROUTE,
+		AT("10:13") "unknown key \"certificats\" in a host; did you mean \"certificates\"?\n"
+		AT("11:11") "a value stands where a host is wanted; write it as { names: [ edc.example.org ], "
+			    "certificates: [ { certificate: tls/edc.pem, key: tls/edc.key } ] }\n");
+	EXPECT_SAID("listeners:\n  - address: 1.1.1.1:1\n    tls:\n      " PAIR "\n      hosts:\n"
+		    "        - { names: [ a.org ] }\n        - { certificates: [] }\n        - {}\n        - { certificates: [ {} ], alpn: [ h2 ] }\n"
+		    "        - { certificats: [] }\n" ROUTE,
+		AT("6:11") "host 1 has no certificates; write certificates: [ { certificate: tls/site.pem, key: tls/site.key } ]\n"
+		AT("7:13") "host 2 has no certificates; write certificates: [ { certificate: tls/site.pem, key: tls/site.key } ]\n"
+		AT("8:11") "host 3 has no certificates; write certificates: [ { certificate: tls/site.pem, key: tls/site.key } ]\n"
+		AT("9:29") "this entry has no \"certificate\"; give the file of the chain\n"
+		AT("9:29") "this entry has no \"key\"; give the file of the private key\n"
+		AT("9:43") "h2 is not spoken by this version; write http/1.1\n"
+		AT("10:13") "unknown key \"certificats\" in a host; did you mean \"certificates\"?\n");
+}
+
+Test(config, hosts_alone_are_no_tls)
+{
+	EXPECT_SAID("listeners: [ { address: '1.1.1.1:1', tls: { hosts: [ { " PAIR " } ] } } ]\n" ROUTE,
+		AT("1:38") "tls has no certificates; write certificates: [ { certificate: tls/site.pem, key: tls/site.key } ]\n");
+}
+
+Test(config, client_certificates_need_those_who_issued_them)
+{
+	EXPECT_SAID(
+		"listeners:\n  - address: 1.1.1.1:1\n    tls:\n      " PAIR "\n      client_certificates: { crl: /etc/passwd, depth: 9, required: yes }\n"
+		"      hosts:\n        - { " PAIR ", client_certificates: {} }\n"
+		"        - { " PAIR ", client_certificates: { ca: /nowhere, crl: /etc, depth: -1, require: true } }\n" ROUTE,
+		AT("5:30") "there is a \"crl\" and no \"ca\" whose certificates it could revoke; give ca: tls/clients-ca.pem\n"
+		AT("5:55") "\"9\" is outside the range of depth; write 0 to 8\n"
+		AT("5:68") "\"yes\" is no word of required; known are: false, true\n"
+		AT("7:79") "client_certificates has no \"ca\"; give the file of those who may have issued them, ca: tls/clients-ca.pem\n"
+		AT("8:106") "the ca \"/nowhere\" cannot be read: No such file or directory; give a file that this user may read\n"
+		AT("8:121") "the crl \"/etc\" is not a file; give a file in PEM form\n"
+		AT("8:134") "\"-1\" is not a whole number; write digits alone\n"
+		AT("8:138") "unknown key \"require\" in client_certificates; did you mean \"required\"?\n");
+}
+
+Test(config, versions_tickets_and_strict_sni_are_words_of_their_own)
+{
+	EXPECT_SAID("listeners:\n  - address: 1.1.1.1:1\n    tls:\n      " PAIR "\n      versions: [ 1.1, TLSv1.2, 1.3, \"1.3\" ]\n"
+		    "      tickets: 1\n      strict_sni: on\n  - address: 1.1.1.1:2\n    tls: { " PAIR ", versions: [] }\n" ROUTE,
+		AT("5:19") "\"1.1\" is no version of TLS that is spoken here; known are: 1.2, 1.3\n"
+		AT("5:24") "\"TLSv1.2\" is no version of TLS that is spoken here; known are: 1.2, 1.3\n"
+		AT("5:38") "the version \"1.3\" is listed twice; remove one\n"
+		AT("6:16") "\"1\" is no word of tickets; known are: false, true\n"
+		AT("7:19") "\"on\" is no word of strict_sni; known are: false, true\n"
+		AT("9:78") "versions is empty; write [ \"1.2\", \"1.3\" ], or remove it for both\n");
+}
+
+Test(config, tickets_live_a_minute_to_a_week)
+{
+	EXPECT_SAID("admin: a\ntimeouts: { ticket_lifetime: 59999ms }\nlimits: { tls_handshakes_max: 0, tls_handshakes_queued_max: 1000001 }\n",
+		AT("2:30") "\"59999ms\" is outside the range of ticket_lifetime; write 1m to 168h\n"
+		AT("3:31") "\"0\" is outside the range of tls_handshakes_max; write 1 to 100000\n"
+		AT("3:61") "\"1000001\" is outside the range of tls_handshakes_queued_max; write 0 to 1000000\n");
+	EXPECT_SAID("admin: a\ntimeouts: { ticket_lifetime: 169h }\n",
+		AT("2:30") "\"169h\" is outside the range of ticket_lifetime; write 1m to 168h\n");
+	EXPECT_SAID("admin: a\ntimeouts: { ticket_lifetime: 1m }\n", "");
+}
+
+#define ASKED "listeners: [ { address: '1.1.1.1:1', tls: { " PAIR ", client_certificates: { ca: /etc/passwd } } } ]\n"
+
+Test(config, a_client_is_refused_by_what_is_wrong_with_it)
+{
+	char *long_uri, *said;
+
+	EXPECT_SAID(ASKED "routes:\n  - path: /\n    serve: echo\n    client:\n      - a_b.org\n      - 1.2.3.4\n      - '**.org'\n      - site.org:443\n"
+		    "      - 'DNS:a.org'\n      - ':x'\n      - '7:x'\n      - 'a b:c'\n      - 'x:'\n      - 'urn:a b'\n      - 'urn:*'\n"
+		    "      - '@a.org'\n      - 'a@'\n      - 'a@b_c'\n      - '*@a.org'\n      - 'm\u00fc@a.org'\n      - 'a b@c.org'\n"
+		    "      - 'subject:'\n      - 'subject:Monitor'\n      - 'subject:=x'\n      - 'subject:CN=a, O=b'\n      - 'subject:CN=\u00fc'\n"
+		    "      - 'subject:CN=a\\, b'\n      - Ok.org\n      - 'ok.ORG'\n",
+		AT("6:9") "the client \"a_b.org\" is no host name; write one such as edc.example.org or *.example.org\n"
+		AT("7:9") "the client \"1.2.3.4\" is an IP address; write a host name, such as edc.example.org\n"
+		AT("8:9") "the client \"**.org\" has a wildcard that is not the whole leftmost label; write *.example.org\n"
+		AT("9:9") "the client \"site.org:443\" holds a port, which no certificate names; remove it\n"
+		AT("10:9") "the client \"DNS:a.org\" has its kind in front; write the name alone\n"
+		AT("11:9") "the client \":x\" is no URI; write one such as spiffe://example.org/site/7\n"
+		AT("12:9") "the client \"7:x\" is no URI; write one such as spiffe://example.org/site/7\n"
+		AT("13:9") "the client \"a b:c\" is no URI; write one such as spiffe://example.org/site/7\n"
+		AT("14:9") "the client \"x:\" is no URI; write one such as spiffe://example.org/site/7\n"
+		AT("15:9") "the client \"urn:a b\" holds a blank or a character outside ASCII, which no such name of a certificate does; remove it\n"
+		AT("16:9") "the client \"urn:*\" has a wildcard, and only DNS names may; write it in full\n"
+		AT("17:9") "the client \"@a.org\" is no e-mail address; write one such as cra@cro.example.org\n"
+		AT("18:9") "the client \"a@\" is no e-mail address; write one such as cra@cro.example.org\n"
+		AT("19:9") "the client \"a@b_c\" is no e-mail address; write one such as cra@cro.example.org\n"
+		AT("20:9") "the client \"*@a.org\" has a wildcard, and only DNS names may; write it in full\n"
+		AT("21:9") "the client \"m\u00fc@a.org\" holds a blank or a character outside ASCII, which no such name of a certificate does; remove it\n"
+		AT("22:9") "the client \"a b@c.org\" holds a blank or a character outside ASCII, which no such name of a certificate does; remove it\n"
+		AT("23:9") "the client \"subject:\" is no subject; write one such as subject:CN=Monitor 4,O=CRO\n"
+		AT("24:9") "the client \"subject:Monitor\" is no subject; write one such as subject:CN=Monitor 4,O=CRO\n"
+		AT("25:9") "the client \"subject:=x\" is no subject; write one such as subject:CN=Monitor 4,O=CRO\n"
+		AT("26:9") "the client \"subject:CN=a, O=b\" has a blank behind a comma; write it by RFC 4514, as in subject:CN=Monitor 4,O=CRO\n"
+		AT("27:9") "the client \"subject:CN=\u00fc\" holds a character outside ASCII; write its bytes in UTF-8, as in subject:CN=M\\C3\\BCller\n"
+		AT("30:9") "the client \"ok.ORG\" is listed twice; remove one\n");
+
+	long_uri = repeated(ASKED "routes: [ { path: /, serve: echo, client: [ 'urn:", "x", 252, "' ] } ]\n");
+	said = said_of_bytes(long_uri, strlen(long_uri));
+	cr_expect(strstr(said, "is longer than 255 bytes, and longer names are not read from a certificate; shorten it\n"), "%s", said);
+	free(said);
+	free(long_uri);
+}
+
+Test(config, a_list_of_no_clients_is_no_open_door)
+{
+	EXPECT_SAID(ASKED "routes: [ { path: /, serve: echo, client: [] } ]\n",
+		AT("2:35") "client is empty; name the clients that route 1 is for, or remove it\n");
+	EXPECT_SAID(ASKED "routes: [ { path: /, serve: echo, client: x } ]\n",
+		AT("2:43") "client holds a value; write a list, an entry a line after \"- \"\n");
+}
+
+Test(config, a_route_for_clients_that_nobody_asks_for_is_a_warning)
+{
+	EXPECT_SAID("listeners: [ { address: '1.1.1.1:1' }, { address: '1.1.1.1:2', tls: { " PAIR " } } ]\n"
+		    "routes: [ { path: /, serve: echo, client: [ '*' ] } ]\n",
+		AT("2:43") "warning: route 1 wants a client certificate, but no listener asks for one; give tls.client_certificates\n");
+	EXPECT_SAID("listeners: [ { address: '1.1.1.1:2', tls: { " PAIR ", hosts: [ { " PAIR ", client_certificates: { ca: /etc/passwd } } ] } } ]\n"
+		    "routes: [ { path: /, serve: echo, client: [ '*' ] } ]\n",
+		"");
+}
+
+Test(config, a_route_behind_one_for_fewer_clients_is_reached)
+{
+	EXPECT_SAID(ASKED
+		"routes:\n  - { path: /, serve: echo, client: [ a.x.org, b@c.org ] }\n  - { path: /, serve: echo, client: [ a.x.org ] }\n"
+		"  - { path: /, serve: echo, client: [ a.x.org, c.x.org ] }\n  - { path: /, serve: echo, client: [ '*.x.org' ] }\n"
+		"  - { path: /, serve: echo, client: [ d.x.org, b@c.org ] }\n  - { path: /, serve: echo, client: [ d.x.org ] }\n"
+		"  - { path: /, serve: echo, client: [ d.e.x.org ] }\n  - { path: /, serve: echo, client: [ '*' ] }\n"
+		"  - { path: /, serve: echo, client: [ 'subject:CN=a' ] }\n  - { path: /, serve: count }\n  - { path: /, serve: echo, client: [ 'urn:x' ] }\n",
+		AT("4:5") "warning: route 2 is never reached, because route 1 in line 3 takes all of it; move it before that one or remove it\n"
+		AT("8:5") "warning: route 6 is never reached, because route 4 in line 6 takes all of it; move it before that one or remove it\n"
+		AT("11:5") "warning: route 9 is never reached, because route 8 in line 10 takes all of it; move it before that one or remove it\n"
+		AT("13:5") "warning: route 11 is never reached, because route 8 in line 10 takes all of it; move it before that one or remove it\n");
+}
+
+Test(config, a_route_for_clients_before_one_that_gives_all_the_same_is_a_warning)
+{
+	EXPECT_SAID(ASKED
+		"upstreams: [ { name: e, servers: [ '1.1.1.1:1' ] }, { name: f, servers: [ '1.1.1.1:2' ] } ]\n"
+		"routes:\n  - { prefix: /a, proxy: e, client: [ a.org ] }\n  - { prefix: /b, proxy: f, client: [ a.org ] }\n"
+		"  - { prefix: /c, proxy: e, client: [ a.org ] }\n  - { prefix: /c, proxy: f }\n"
+		"  - { prefix: /d, proxy: e, client: [ a.org ], host: x.org }\n  - { prefix: /, proxy: e }\n"
+		"  - { prefix: /e, proxy: e, client: [ a.org ] }\n",
+		AT("4:37") "warning: route 1 keeps nobody out, because route 6 in line 9 serves the same to every other client; name clients "
+			   "there too, or make it narrower\n"
+		AT("8:37") "warning: route 5 keeps nobody out, because route 6 in line 9 serves the same to every other client; name clients "
+			   "there too, or make it narrower\n"
+		AT("10:5") "warning: route 7 is never reached, because route 6 in line 9 takes all of it; move it before that one or remove it\n");
+	EXPECT_SAID(ASKED "routes: [ { prefix: /a, serve: echo, client: [ a.org ] }, { prefix: /a/b, serve: echo },\n"
+			  "  { path: /a, serve: echo }, { host: x.org, serve: echo } ]\n",
+		"");
+}
+
 Test(config, faults_carry_their_kind)
 {
 	static const struct {
@@ -840,6 +1267,9 @@ Test(config, faults_carry_their_kind)
 		{ "admin: a\nroutes: [{path: /, proxy: x}]", &CONFIG_UPSTREAM_UNKNOWN },
 		{ "admin: a\nroutes: [{path: /, serve: echo}, {path: /, serve: echo}]",
 			&CONFIG_ROUTE_UNREACHED },
+		{ "admin: a\nroutes: [{path: /, serve: echo, client: ['*']}]", &CONFIG_CLIENT_UNASKED },
+		{ ASKED "routes: [{path: /a, serve: echo, client: ['*']}, {prefix: /, serve: echo}]",
+			&CONFIG_CLIENT_MOOT },
 	};
 
 	for (unsigned i = 0; i < array_count(rows); i++) {
@@ -891,6 +1321,8 @@ Test(config, a_file_cut_at_every_byte_is_refused_or_read_but_never_crashes)
 		free(exact);
 	}
 	cr_expect_gt(refused, 100);
+	for (size_t length = 0; length < sizeof tls_whole; length++)
+		free(said_of_bytes(tls_whole, length));
 }
 
 Test(config, every_single_byte_changed_to_a_hostile_one_never_crashes)
@@ -905,17 +1337,16 @@ Test(config, every_single_byte_changed_to_a_hostile_one_never_crashes)
 			free(said_of_bytes(text, sizeof contract - 1));
 		}
 	}
-}
 
-static char *repeated(const char *before, const char *unit, unsigned count, const char *after)
-{
-	char *text = malloc(strlen(before) + strlen(unit) * count + strlen(after) + 1);
-	char *to = stpcpy(text, before);
+	char tls_text[sizeof tls_whole];
 
-	for (unsigned i = 0; i < count; i++)
-		to = stpcpy(to, unit);
-	strcpy(to, after);
-	return text;
+	for (size_t i = 0; i < sizeof tls_whole - 1; i += 3) {
+		for (unsigned j = 0; j < sizeof hostile; j++) {
+			memcpy(tls_text, tls_whole, sizeof tls_whole);
+			tls_text[i] = hostile[j];
+			free(said_of_bytes(tls_text, sizeof tls_whole - 1));
+		}
+	}
 }
 
 static void expect_repeated(
@@ -932,7 +1363,7 @@ static void expect_repeated(
 Test(config, depth_length_and_number_are_bounded, .timeout = 60)
 {
 	expect_repeated("admin: a\nx: ", "[", 100000, "",
-		AT("2:20") "nested too deeply; no key needs more than 6 levels\n");
+		AT("2:20") "nested too deeply; no key needs more than 8 levels\n");
 	expect_repeated("admin: a\nx: ", "{a: ", 100000, "", "nested too deeply");
 	expect_repeated("admin: a\nx:\n  ", "- ", 100000, "b\n", "nested too deeply");
 	expect_repeated("", "[", 500000, "", "nested too deeply");
@@ -947,6 +1378,38 @@ Test(config, depth_length_and_number_are_bounded, .timeout = 60)
 		AT("4099:4") "routes has too many entries; at most 4096 are read\n");
 	expect_repeated("admin: a\n", "x: y\n", 1000, "", "p.yaml: and 900 more\n");
 	expect_repeated("admin: a\nroutes: [", "{},", 4096, "]\n", "p.yaml: and 8092 more\n");
+}
+
+Test(config, the_largest_number_of_hosts_and_names_is_read, .timeout = 60)
+{
+	char *text = malloc(1 << 20), *to = text;
+	unsigned name = 0;
+
+	to += sprintf(to, "listeners:\n- address: 1.1.1.1:1\n  tls:\n    " PAIR "\n    hosts:\n");
+	for (unsigned i = 0; i < 1024; i++) {
+		to += sprintf(to, "    - " PAIR "\n      names: [");
+		for (unsigned j = 0; j < 64; j++)
+			to += sprintf(to, "n%u,", name++);
+		to += sprintf(to, "]\n");
+	}
+	to += sprintf(to, ROUTE);
+	struct config *config = config_of(text);
+
+	cr_assert_eq(config->listeners[0].tls.host_count, 1024);
+	cr_expect_str_eq(config->listeners[0].tls.hosts[1023].names[63], "n65535");
+	config_free(config);
+
+	/* One more of either. */
+	strcpy(to - strlen(ROUTE), "    - {}\n" ROUTE);
+	char *said = said_of_bytes(text, strlen(text));
+
+	cr_expect(strstr(said, "hosts has too many entries; at most 1024 are read\n"), "%s", said);
+	free(said);
+	free(text);
+	expect_repeated("listeners: [ { address: '1.1.1.1:1', tls: { " PAIR ", hosts: [ { " PAIR ", names: [", "a,", 65, "] } ] } } ]\n",
+		"names has too many entries; at most 64 are read\n");
+	expect_repeated("admin: a\nroutes: [ { path: /, serve: echo, client: [", "a,", 65, "] } ]\n",
+		"client has too many entries; at most 64 are read\n");
 }
 
 Test(config, the_largest_of_everything_is_read, .timeout = 60)

@@ -111,14 +111,156 @@ Test(gateway_route, the_first_that_matches_wins)
 		{ "org", "/b", -1 },  { "g", "*", -1 },     { "x.org", "*", 4 },
 	};
 
-	for (unsigned i = 0; i < array_count(cases); i++)
-		cr_assert_eq(route_find(&config, http_text_of(cases[i].host), http_text_of(cases[i].path)),
+	for (unsigned i = 0; i < array_count(cases); i++) {
+		const struct reason *refusal;
+
+		cr_assert_eq(route_find(&config, http_text_of(cases[i].host), http_text_of(cases[i].path), NULL, &refusal),
 		             cases[i].index < 0 ? NULL : &routes[cases[i].index], "%s %s", cases[i].host, cases[i].path);
+		cr_assert(cases[i].index >= 0 || refusal == &ROUTE_NONE);
+	}
 }
 
 Test(gateway_route, without_routes_none_is_found)
 {
 	const struct config config = { 0 };
+	const struct reason *refusal;
 
-	cr_assert_null(route_find(&config, HTTP_TEXT("h"), HTTP_TEXT("/")));
+	cr_assert_null(route_find(&config, HTTP_TEXT("h"), HTTP_TEXT("/"), NULL, &refusal));
+	cr_assert_eq(refusal, &ROUTE_NONE);
+}
+
+/* ---- clients ---- */
+
+/* Does a certificate with this one name meet this one condition? */
+static bool meets(enum config_client_kind kind, const char *wanted, const char *name)
+{
+	struct config_client client = { .kind = kind, .text = wanted };
+	const struct config_route route = { .clients = &client, .client_count = 1 };
+	char *names[] = { (char *)name };
+	const struct tls_identity identity = { .names = names, .name_count = 1, .subject = (char *)"CN=s" };
+
+	return route_admits(&route, &identity);
+}
+
+Test(gateway_route, a_dns_name_is_met_in_any_case_of_letters)
+{
+	cr_assert(meets(CONFIG_CLIENT_DNS, "site-7.example.org", "DNS:site-7.example.org"));
+	cr_assert(meets(CONFIG_CLIENT_DNS, "site-7.example.org", "DNS:SITE-7.Example.ORG"));
+	for (const char **name = (const char *[]){ "DNS:site-7.example.or", "DNS:site-7.example.orgx", "DNS:xsite-7.example.org", "DNS:",
+	                           "DNS:a.site-7.example.org", "DNS:site-7.example.org.", "URI:site-7.example.org", "EMAIL:site-7.example.org",
+	                           "dns:site-7.example.org", "site-7.example.org", "DNS:*.example.org", "DNS:DNS:site-7.example.org", "", NULL };
+	     *name; name++)
+		cr_assert_not(meets(CONFIG_CLIENT_DNS, "site-7.example.org", *name), "%s", *name);
+}
+
+Test(gateway_route, a_wildcard_for_clients_is_exactly_one_label)
+{
+	cr_assert(meets(CONFIG_CLIENT_DNS, "*.cro.example.org", "DNS:a.cro.example.org"));
+	cr_assert(meets(CONFIG_CLIENT_DNS, "*.cro.example.org", "DNS:A-1.CRO.example.org"));
+	for (const char **name = (const char *[]){ "DNS:cro.example.org", "DNS:.cro.example.org", "DNS:a.b.cro.example.org", "DNS:acro.example.org",
+	                           "DNS:a.cro.example.org.evil.net", "DNS:*.cro.example.org", "DNS:a*.cro.example.org", "DNS:a", "DNS:", NULL };
+	     *name; name++)
+		cr_assert_not(meets(CONFIG_CLIENT_DNS, "*.cro.example.org", *name), "%s", *name);
+}
+
+Test(gateway_route, an_address_is_met_exactly_in_front_of_its_at_and_in_any_case_behind)
+{
+	cr_assert(meets(CONFIG_CLIENT_EMAIL, "Cra@cro.example.org", "EMAIL:Cra@cro.example.org"));
+	cr_assert(meets(CONFIG_CLIENT_EMAIL, "Cra@cro.example.org", "EMAIL:Cra@CRO.example.ORG"));
+	cr_assert(meets(CONFIG_CLIENT_EMAIL, "a@b@c", "EMAIL:a@b@C"));
+	for (const char **name = (const char *[]){ "EMAIL:cra@cro.example.org", "EMAIL:Cra@cro.example.orgx", "EMAIL:xCra@cro.example.org",
+	                           "EMAIL:Cra@", "EMAIL:Cra", "EMAIL:", "URI:Cra@cro.example.org", "DNS:Cra@cro.example.org", NULL };
+	     *name; name++)
+		cr_assert_not(meets(CONFIG_CLIENT_EMAIL, "Cra@cro.example.org", *name), "%s", *name);
+	cr_assert_not(meets(CONFIG_CLIENT_EMAIL, "a@b@c", "EMAIL:a@B@c"));
+}
+
+Test(gateway_route, a_uri_is_met_exactly)
+{
+	cr_assert(meets(CONFIG_CLIENT_URI, "spiffe://example.org/site/7", "URI:spiffe://example.org/site/7"));
+	for (const char **name = (const char *[]){ "URI:spiffe://Example.org/site/7", "URI:spiffe://example.org/site/7/",
+	                           "URI:spiffe://example.org/site", "URI:", "DNS:spiffe://example.org/site/7", NULL };
+	     *name; name++)
+		cr_assert_not(meets(CONFIG_CLIENT_URI, "spiffe://example.org/site/7", *name), "%s", *name);
+}
+
+Test(gateway_route, a_subject_is_met_as_a_whole_and_exactly)
+{
+	static const char *const others[] = { "CN=Monitor 4", "CN=Monitor 4,O=CRO,C=DE", "cn=Monitor 4,O=CRO", "CN=Monitor 4, O=CRO",
+		"O=CRO,CN=Monitor 4", "", NULL };
+	struct config_client client = { .kind = CONFIG_CLIENT_SUBJECT, .text = "CN=Monitor 4,O=CRO" };
+	const struct config_route route = { .clients = &client, .client_count = 1 };
+	struct tls_identity identity = { .subject = (char *)"CN=Monitor 4,O=CRO" };
+
+	cr_assert(route_admits(&route, &identity));
+	for (unsigned i = 0; i < array_count(others); i++) {
+		identity.subject = (char *)others[i];
+		cr_assert_not(route_admits(&route, &identity), "%s", others[i]);
+	}
+	cr_assert_not(meets(CONFIG_CLIENT_SUBJECT, "CN=Monitor 4,O=CRO", "DNS:CN=Monitor 4,O=CRO"));
+}
+
+Test(gateway_route, any_client_is_one_with_a_certificate)
+{
+	struct config_client client = { .kind = CONFIG_CLIENT_ANY, .text = "*" };
+	const struct config_route route = { .clients = &client, .client_count = 1 }, open = { 0 };
+	const struct tls_identity identity = { 0 };
+
+	cr_assert(route_admits(&route, &identity));
+	cr_assert_not(route_admits(&route, NULL));
+	cr_assert(route_admits(&open, &identity));
+	cr_assert(route_admits(&open, NULL));
+}
+
+Test(gateway_route, one_condition_and_one_name_of_several_are_enough)
+{
+	struct config_client clients[] = { { CONFIG_CLIENT_DNS, "a.org" }, { CONFIG_CLIENT_URI, "urn:b" } };
+	const struct config_route route = { .clients = clients, .client_count = 2 };
+	char *names[] = { (char *)"DNS:x.org", (char *)"EMAIL:x@y", (char *)"URI:urn:b" };
+	struct tls_identity identity = { .names = names, .name_count = 3 };
+
+	cr_assert(route_admits(&route, &identity));
+	identity.name_count = 2;
+	cr_assert_not(route_admits(&route, &identity));
+}
+
+Test(gateway_route, a_route_for_others_is_passed_over_and_told_when_nothing_else_serves)
+{
+	struct config_client seven = { CONFIG_CLIENT_DNS, "site-7.org" }, any = { CONFIG_CLIENT_ANY, "*" };
+	struct config_route routes[] = {
+		{ .match = CONFIG_MATCH_PREFIX, .path = "/both", .clients = &seven, .client_count = 1 },
+		{ .match = CONFIG_MATCH_PREFIX, .path = "/both" },
+		{ .match = CONFIG_MATCH_PREFIX, .path = "/seven", .clients = &seven, .client_count = 1 },
+		{ .match = CONFIG_MATCH_PREFIX, .path = "/", .host = "h", .clients = &any, .client_count = 1 },
+	};
+	const struct config config = { .routes = routes, .route_count = array_count(routes) };
+	char *seven_names[] = { (char *)"DNS:site-7.org" }, *eight_names[] = { (char *)"DNS:site-8.org" };
+	const struct tls_identity identity_seven = { .names = seven_names, .name_count = 1 };
+	const struct tls_identity identity_eight = { .names = eight_names, .name_count = 1 };
+	const struct {
+		const char *host, *path;
+		const struct tls_identity *client;
+		int index;
+		const struct reason *refusal;
+	} cases[] = {
+		{ "g", "/both", &identity_seven, 0, NULL },
+		{ "g", "/both", &identity_eight, 1, NULL },
+		{ "g", "/both", NULL, 1, NULL },
+		{ "g", "/seven", &identity_seven, 2, NULL },
+		{ "g", "/seven", &identity_eight, -1, &CLIENT_CERTIFICATE_REFUSED },
+		{ "g", "/seven", NULL, -1, &CLIENT_CERTIFICATE_MISSING },
+		{ "h", "/seven", &identity_eight, 3, NULL },
+		{ "h", "/seven", NULL, -1, &CLIENT_CERTIFICATE_MISSING },
+		{ "g", "/none", &identity_seven, -1, &ROUTE_NONE },
+		{ "g", "/none", NULL, -1, &ROUTE_NONE },
+	};
+
+	for (unsigned i = 0; i < array_count(cases); i++) {
+		const struct reason *refusal = NULL;
+		const struct config_route *found =
+			route_find(&config, http_text_of(cases[i].host), http_text_of(cases[i].path), cases[i].client, &refusal);
+
+		cr_assert_eq(found, cases[i].index < 0 ? NULL : &routes[cases[i].index], "%u", i);
+		cr_assert(found || refusal == cases[i].refusal, "%u: %s", i, refusal ? refusal->name : "none");
+	}
 }

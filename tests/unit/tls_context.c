@@ -17,7 +17,7 @@ static void setup(void)
 static void teardown(void)
 {
 	rig_files_remove(&files);
-	tls_thread_fini();
+	rig_thread_fini();
 }
 
 TestSuite(tls_context, .init = setup, .fini = teardown);
@@ -26,7 +26,7 @@ static struct tls_context *made(const char *certificate, const char *key)
 {
 	const struct tls_certificate_files one = { certificate, key };
 
-	return tls_context_new(&one, 1, RIG_PROTOCOLS, &fault);
+	return rig_context_of(&one, 1, RIG_PROTOCOLS, &fault);
 }
 
 /* Refused, and the sentence is the file's name and these words. */
@@ -60,7 +60,7 @@ static void write_text(const char *path, const char *text)
 Test(tls_context, certificates_of_both_kinds_stand_side_by_side)
 {
 	const struct tls_certificate_files both[] = { { files.ec, files.ec_key }, { files.rsa, files.rsa_key } };
-	struct tls_context *context = tls_context_new(both, 2, RIG_PROTOCOLS, &fault);
+	struct tls_context *context = rig_context_of(both, 2, RIG_PROTOCOLS, &fault);
 
 	cr_assert(context);
 	cr_assert_str_empty(fault.sentence);
@@ -74,7 +74,7 @@ Test(tls_context, certificates_of_both_kinds_stand_side_by_side)
 
 Test(tls_context, without_a_certificate_there_is_none)
 {
-	cr_assert_null(tls_context_new(NULL, 0, NULL, &fault));
+	cr_assert_null(rig_context_of(NULL, 0, NULL, &fault));
 	cr_assert_str_eq(fault.sentence, "no certificate is given");
 }
 
@@ -225,7 +225,7 @@ Test(tls_context, a_chain_is_read_whole)
 	write_text(chain, text);
 	context = made(chain, files.ec_key);
 	cr_assert(context, "%s", fault.sentence);
-	cr_assert(context->certificates[0].chain.next);
+	cr_assert(context->hosts[0].certificates[0].chain.next);
 	tls_context_put(context);
 
 	memcpy(strstr(text + 100, "-----BEGIN") + 40, "!!!!", 4);
@@ -241,14 +241,14 @@ Test(tls_context, protocols_have_their_limits)
 	const char *none[] = { NULL };
 	struct tls_context *context;
 
-	cr_assert_null(tls_context_new(&one, 1, many, &fault));
+	cr_assert_null(rig_context_of(&one, 1, many, &fault));
 	cr_assert_str_eq(fault.sentence, "more than 8 protocols for ALPN");
-	cr_assert_null(tls_context_new(&one, 1, empty, &fault));
+	cr_assert_null(rig_context_of(&one, 1, empty, &fault));
 	cr_assert_str_eq(fault.sentence, "a protocol name for ALPN has 1 to 255 bytes, this one 0");
-	context = tls_context_new(&one, 1, none, &fault);
+	context = rig_context_of(&one, 1, none, &fault);
 	cr_assert(context);
 	tls_context_put(context);
-	context = tls_context_new(&one, 1, NULL, &fault);
+	context = rig_context_of(&one, 1, NULL, &fault);
 	cr_assert(context);
 	tls_context_put(context);
 }
@@ -275,7 +275,7 @@ static void *core_thread(void *argument)
 		rig_close(&r);
 		tls_context_put(context);
 	}
-	tls_thread_fini();
+	rig_thread_fini();
 	return NULL;
 }
 

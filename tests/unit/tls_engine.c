@@ -42,11 +42,18 @@ static void setup_ec(void)
 static void teardown(void)
 {
 	rig_files_remove(&files);
-	tls_thread_fini();
+	rig_thread_fini();
 }
 
 TestSuite(tls_engine, .init = setup_ec, .fini = teardown);
 TestSuite(tls_engine_all, .init = setup, .fini = teardown);
+
+/* As in the middle of a long answer: records are whole. */
+static void streaming(struct rig *r)
+{
+	r->tls.sent_at_ms = r->core.now_ms;
+	r->tls.streamed_bytes = SMALL_RECORDS_BYTES;
+}
 
 /* A rig that has shaken hands with one ECDSA certificate. */
 static void shaken(struct rig *r, int version)
@@ -94,8 +101,8 @@ static void close_both_ways(struct rig *r)
 	cr_assert_str_eq(tls_step_name(&r->tls), "closed");
 	cr_assert_eq(r->owner_runs, 1);
 	cr_assert_null(r->tls.failure);
-	cr_assert_null(r->tls.in.aead.cipher);
-	cr_assert_null(r->tls.out.aead.cipher);
+	cr_assert_null(r->tls.in.aead.pool);
+	cr_assert_null(r->tls.out.aead.pool);
 }
 
 Test(tls_engine_all, every_suite_version_and_certificate_shakes_hands_carries_and_closes)
@@ -335,6 +342,57 @@ Test(tls_engine, a_record_alone_in_its_chunk_is_handed_on_without_a_copy)
 	rig_close(&r);
 }
 
+/* How many bytes of content each record in wire_out has; takes them out. */
+static unsigned record_sizes(struct rig *r, uint32_t *sizes, unsigned most)
+{
+	unsigned count = 0;
+
+	rig_run(r);
+	while (r->wire_out.bytes > 0 && count < most) {
+		uint8_t header[TLS_HEADER_BYTES];
+		uint32_t bytes;
+
+		cr_assert_eq(wire_look(&r->wire_out, header, sizeof header), sizeof header);
+		bytes = TLS_HEADER_BYTES + ((uint32_t)header[3] << 8 | header[4]);
+		sizes[count++] = bytes - TLS_HEADER_BYTES - AEAD_TAG_BYTES - 1;
+		for (size_t piece; bytes > 0; bytes -= (uint32_t)piece) {
+			pipe_peek(&r->wire_out, &piece);
+			piece = piece < bytes ? piece : bytes;
+			pipe_consume(&r->wire_out, piece);
+		}
+		rig_run(r);
+	}
+	return count;
+}
+
+Test(tls_engine, a_stream_begins_with_small_records_and_goes_on_with_whole_ones)
+{
+	struct rig r;
+	static uint8_t sent[60000];
+	uint32_t sizes[32];
+	unsigned count;
+
+	shaken(&r, TLS1_3_VERSION);
+	for (int round = 0; round < 2; round++) {
+		pipe_write(&r.plain_out, sent, sizeof sent);
+		count = record_sizes(&r, sizes, array_count(sizes));
+		cr_assert_eq(count, 12 + 3);
+		for (unsigned i = 0; i < 12; i++)
+			cr_assert_eq(sizes[i], 1370u);
+		cr_assert_eq(sizes[12], 16384u);
+		cr_assert_eq(sizes[13], 16384u);
+		/* Without a pause it goes on so … */
+		r.core.now_ms += PAUSE_MS - 1;
+		pipe_write(&r.plain_out, sent, 20000);
+		count = record_sizes(&r, sizes, array_count(sizes));
+		cr_assert_eq(count, 2);
+		cr_assert_eq(sizes[0], 16384u);
+		/* … and after one it begins anew. */
+		r.core.now_ms += PAUSE_MS;
+	}
+	rig_close(&r);
+}
+
 Test(tls_engine, pieces_of_plain_out_become_few_records)
 {
 	struct rig r;
@@ -342,6 +400,7 @@ Test(tls_engine, pieces_of_plain_out_become_few_records)
 	int error;
 
 	shaken(&r, TLS1_3_VERSION);
+	streaming(&r);
 	rig_fill(sent, sizeof sent, 5);
 	for (size_t at = 0; at < sizeof sent; at += 400) {
 		struct chunk *chunk = chunk_take(&r.core.pool);
@@ -844,6 +903,7 @@ Test(tls_engine, many_records_at_once_let_others_run_in_between)
 
 	/* The same for what goes out: a pipe that has vast room is not filled in one step. */
 	shaken(&r, TLS1_3_VERSION);
+	streaming(&r);
 	r.wire_out.bytes_max = UINT64_MAX / 2;
 	for (unsigned i = 0; i < STEP_RECORDS_MAX + 2; i++) {
 		struct chunk *chunk = chunk_take(&r.core.pool);
@@ -1181,8 +1241,8 @@ Test(tls_engine, nothing_may_stand_behind_the_finished_in_its_record)
 		cr_assert(flight[0] == TLS_CHANGE_CIPHER_SPEC && logged_bytes == 32);
 
 		/* The client's Finished, sealed again, as it was or with a KeyUpdate behind it. */
-		tls_half_init_secret(&open, tls_context_ciphers(context), tls_suite_find(0x1301), logged_secret, false);
-		tls_half_init_secret(&seal, tls_context_ciphers(context), tls_suite_find(0x1301), logged_secret, true);
+		tls_half_init_secret(&open, &tls_context_thread(context)->aeads, tls_suite_find(0x1301), logged_secret, false);
+		tls_half_init_secret(&seal, &tls_context_thread(context)->aeads, tls_suite_find(0x1301), logged_secret, true);
 		cr_assert_null(tls_open(&open, flight + ccs_bytes, (uint32_t)n - ccs_bytes, &opened));
 		memcpy(opened.bytes + opened.n, (uint8_t[]){ 24, 0, 0, 1, 0 }, 5);
 		n = tls_seal(&seal, TLS_HANDSHAKE, opened.bytes, opened.n + (extra ? 5 : 0), record);

@@ -97,6 +97,56 @@ UNUSED static void rig_files_remove(struct rig_files *files)
 
 static const char *const RIG_PROTOCOLS[] = { "h2", "http/1.1", NULL };
 
+/* What a core has for TLS, of the thread that calls; made when it is first asked for. */
+static _Thread_local struct tls_thread *rig_threads;
+
+UNUSED static struct tls_thread *rig_thread(void)
+{
+	struct tls_fault fault;
+
+	if (!rig_threads) {
+		rig_threads = calloc(1, sizeof *rig_threads);
+		check(rig_threads && tls_thread_init(rig_threads, &fault));
+	}
+	return rig_threads;
+}
+
+/* After the last context. */
+UNUSED static void rig_thread_fini(void)
+{
+	if (rig_threads)
+		tls_thread_fini(rig_threads);
+	free(rig_threads);
+	rig_threads = NULL;
+}
+
+UNUSED static struct tls_context *rig_context_listening(const struct tls_listener_files *listener, struct tls_fault *fault)
+{
+	struct tls_material *material = tls_material_read(rig_thread(), listener, fault);
+	struct tls_context *context = material ? tls_context_new(rig_thread(), material, fault) : NULL;
+
+	tls_material_put(material);
+	return context;
+}
+
+/* One host. */
+UNUSED static struct tls_context *rig_context_of(const struct tls_certificate_files *certificates, unsigned count,
+	const char *const *alpn, struct tls_fault *fault)
+{
+	const struct tls_host_files host = { .certificates = certificates, .certificate_count = count, .alpn = alpn };
+	const struct tls_listener_files listener = {
+		.address = "127.0.0.1:8443",
+		.hosts = &host,
+		.host_count = 1,
+		.tickets = true,
+		.version_min = TLS_1_2,
+		.version_max = TLS_1_3,
+		.ticket_lifetime_s = 3600,
+	};
+
+	return rig_context_listening(&listener, fault);
+}
+
 /* `which`: "e" ECDSA, "r" RSA, "er" both. */
 UNUSED static struct tls_context *rig_context(const struct rig_files *files, const char *which)
 {
@@ -108,7 +158,7 @@ UNUSED static struct tls_context *rig_context(const struct rig_files *files, con
 	for (; *which; which++)
 		list[count++] = *which == 'e' ? (struct tls_certificate_files){ files->ec, files->ec_key }
 		                              : (struct tls_certificate_files){ files->rsa, files->rsa_key };
-	context = tls_context_new(list, count, RIG_PROTOCOLS, &fault);
+	context = rig_context_of(list, count, RIG_PROTOCOLS, &fault);
 	if (!context)
 		fprintf(stderr, "%s\n", fault.sentence);
 	check(context);
@@ -142,18 +192,23 @@ UNUSED static void rig_run(struct rig *r)
 {
 	unsigned steps = 0;
 
-	for (struct link *link; (link = link_take_first(&r->core.run)); steps++) {
-		struct task *task = owner_of(link, struct task, in_run);
+	do {
+		link_move_all(&r->core.run, &r->core.later);
+		for (struct link *link; (link = link_take_first(&r->core.run)); steps++) {
+			struct task *task = owner_of(link, struct task, in_run);
 
-		check(steps < 100000);               /* nobody wakes himself for ever */
-		task->step(task);
-	}
+			check(steps < 100000);       /* nobody wakes himself for ever */
+			task->step(task);
+		}
+		stat_add(&r->core.stats.turns, 1);
+	} while (!link_alone(&r->core.later));
 }
 
 UNUSED static void rig_open(struct rig *r, struct tls_context *context)
 {
 	memset(r, 0, sizeof *r);
 	link_init(&r->core.run);
+	link_init(&r->core.later);
 	link_init(&r->core.ended);
 	link_init(&r->core.queue);
 	r->core.now_ms = 1000000;
@@ -165,6 +220,7 @@ UNUSED static void rig_open(struct rig *r, struct tls_context *context)
 	pipe_init(&r->plain_in, &r->core.pool, PIPE_BYTES_MAX);
 	pipe_init(&r->plain_out, &r->core.pool, PIPE_BYTES_MAX);
 	task_init(&r->owner, &r->scope, "owner", rig_owner);
+	admission_open(&tls_context_thread(context)->admission, &r->scope, 100, 100);
 	tls_attach(&r->tls, &r->scope, context, &r->wire_in, &r->wire_out, &r->plain_in, &r->plain_out);
 	r->tls.owner_task = &r->owner;
 	rig_run(r);
@@ -315,7 +371,7 @@ UNUSED static void rig_fill(uint8_t *bytes, size_t n, uint32_t seed)
 /* The client's own sealing keys (TLS 1.3), to write records that no honest client writes. */
 UNUSED static void rig_forge(struct rig *r, struct tls_half *half)
 {
-	tls_half_init_secret(half, tls_context_ciphers(r->tls.context), r->tls.suite, r->tls.in.secret, true);
+	tls_half_init_secret(half, &tls_context_thread(r->tls.context)->aeads, r->tls.suite, r->tls.in.secret, true);
 	half->sequence = r->tls.in.sequence;
 }
 

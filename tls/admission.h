@@ -1,0 +1,72 @@
+/* tls/admission.h — whose handshake is computed next, and how many of them a turn.
+ *
+ * A full handshake costs more than a hundred small requests. A flood of them may delay handshakes, but never the connections
+ * that are served already: in one turn of its core only TURN_UNITS of work are granted, and the rest waits its turn.
+ *
+ *   ask ──▶ granted at once, or queued ──▶ granted ──▶ (a step of mbedTLS) ──▶ ask again, as finishing ──▶ … ──▶ leave
+ *
+ *   finishing   its first part is done: what is left costs little, and ends what holds memory
+ *   resuming    comes with a ticket: a client who was here before, for half the price
+ *   full        all others
+ * Each of these goes before the next. Who comes when `queued_max` wait is refused. Of those at work, which means that memory
+ * of mbedTLS exists, there are `at_work_max` at most; when others wait and the oldest of them has been at work for
+ * DISPLACED_AFTER_MS, which nobody needs who answers, he has to go.
+ *
+ * Owner: struct tls_thread; each place in the queue is embedded in who asks.   Thread: its core's.
+ * Units: one unit is about a resumed handshake.   Errors: ADMISSION_REFUSED; displaced.
+ * Limits: at_work_max, queued_max.   Source: limits.tls_handshakes_max, limits.tls_handshakes_queued_max. */
+#ifndef TLS_ADMISSION_H
+#define TLS_ADMISSION_H
+
+#include "ring/core.h"
+#include "ring/task.h"
+#include "ring/timer.h"
+
+enum admission_class { ADMISSION_FINISHING, ADMISSION_RESUMING, ADMISSION_FULL };
+#define ADMISSION_CLASSES 3u
+
+enum admission_answer { ADMISSION_GRANTED, ADMISSION_QUEUED, ADMISSION_REFUSED };
+
+/* Written by the core, with relaxed stores; read by any. */
+struct admission_stats {
+	_Atomic uint64_t queued;         /* now */
+	_Atomic uint64_t at_work;        /* now */
+	_Atomic uint64_t waited;         /* had to wait for a later turn, or for a place */
+	_Atomic uint64_t refused;
+	_Atomic uint64_t displaced;
+	_Atomic uint64_t dropped;        /* left while they were waiting: gone clients, nothing was computed for them */
+};
+
+struct admission {
+	struct task task;
+	struct timer timer;              /* when the oldest at work has been so for too long */
+	struct link queues[ADMISSION_CLASSES];
+	struct link at_work;             /* the oldest first */
+	unsigned at_work_max, queued_max;
+	unsigned queued_count, at_work_count;
+	uint64_t turn;                   /* that `units_left` is of */
+	unsigned units_left;
+	struct admission_stats stats;
+};
+
+struct admission_place {
+	struct link in_queue;
+	struct link in_work;
+	struct task *wakes;              /* when granted or displaced */
+	uint64_t since_ms;               /* at work */
+	uint8_t units;
+	bool queued, granted, works, displaced;
+};
+
+/* The scope is the core's root. Zeroed memory is a closed one: admission_open comes before the first place. */
+void admission_open(struct admission *, struct scope *root, unsigned at_work_max, unsigned queued_max);
+
+void admission_place_init(struct admission_place *, struct task *wakes);
+
+/* Not while it is queued. When it was queued its task is woken, and `granted` says so. */
+enum admission_answer admission_ask(struct admission *, struct admission_place *, enum admission_class, unsigned units);
+
+/* Gives the place back, whatever state it is in; harmless twice. */
+void admission_leave(struct admission *, struct admission_place *);
+
+#endif
