@@ -27,8 +27,6 @@ const struct reason CONFIG_ROUTE_UNREACHED = { "route_unreached",
 	"an earlier route takes everything of this one" };
 const struct reason CONFIG_CLIENT_UNASKED = { "client_unasked",
 	"no listener asks clients for certificates" };
-const struct reason CONFIG_CLIENT_MOOT = { "client_moot",
-	"a later route serves the same to every client" };
 const struct reason CONFIG_NOTHING_TO_DO = { "nothing_to_do", "there is nothing to serve" };
 
 size_t config_control(const char *text, size_t length)

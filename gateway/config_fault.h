@@ -34,7 +34,6 @@ extern const struct reason CONFIG_UPSTREAM_UNKNOWN; /* a route names an upstream
 extern const struct reason CONFIG_UPSTREAM_UNUSED;  /* warning: no route names this upstream */
 extern const struct reason CONFIG_ROUTE_UNREACHED;  /* warning: an earlier route takes everything of this one */
 extern const struct reason CONFIG_CLIENT_UNASKED;   /* warning: a route wants client certificates, which no listener asks for */
-extern const struct reason CONFIG_CLIENT_MOOT;      /* warning: a later route serves the same to clients that this one excludes */
 extern const struct reason CONFIG_NOTHING_TO_DO;    /* no listener and no admin socket, or nothing to serve there */
 /* clang-format on */
 

@@ -343,9 +343,11 @@ static bool client_covers(const struct config_client *wide, const struct config_
 		strcmp(wide->text + 1, dot) == 0;
 }
 
+/* Whom does `wide` leave for `narrow` behind it? Nobody where either is open to all: an open one in front serves everyone, and
+ * one for certain clients in front serves those and protects itself from an open one behind (gateway/route.h). */
 static bool clients_cover(const struct config_route *wide, const struct config_route *narrow)
 {
-	if (wide->client_count == 0)
+	if (wide->client_count == 0 || narrow->client_count == 0)
 		return true;
 	for (unsigned i = 0; i < narrow->client_count; i++) {
 		bool covered = false;
@@ -355,10 +357,10 @@ static bool clients_cover(const struct config_route *wide, const struct config_r
 		if (!covered)
 			return false;
 	}
-	return narrow->client_count > 0;
+	return true;
 }
 
-static bool route_reached(struct parse *parse, unsigned i, unsigned entry)
+static void route_unreached_warn(struct parse *parse, unsigned i, unsigned entry)
 {
 	const struct config_route *routes = parse->config->routes;
 
@@ -367,34 +369,12 @@ static bool route_reached(struct parse *parse, unsigned i, unsigned entry)
 			!path_covers(&routes[j], &routes[i]) ||
 			!clients_cover(&routes[j], &routes[i]))
 			continue;
+		/* "Move it before" would be advice to open to all what the other protects. */
 		value_fault(parse, entry, CONFIG_WARNING, &CONFIG_ROUTE_UNREACHED,
-			"route %u is never reached, because route %u in line %u takes all of it; move it before that one or remove it",
+			routes[i].client_count == 0 && routes[j].client_count > 0 ?
+				"route %u is never reached, because route %u in line %u keeps all of it for certain clients; name clients here too or remove it" :
+				"route %u is never reached, because route %u in line %u takes all of it; move it before that one or remove it",
 			i + 1, j + 1, routes[j].line);
-		return false;
-	}
-	return true;
-}
-
-/* To clients that it does not name a route is as if it were not there, so that behind `prefix: /monitor` for a few,
- * `prefix: /` gives /monitor to all. With another target that is a way to tell clients apart; with the same one its author
- * believes something to be closed that is open. */
-static void clients_kept_out(struct parse *parse, unsigned i, unsigned entry)
-{
-	const struct config_route *routes = parse->config->routes, *route = &routes[i];
-
-	if (route->client_count == 0)
-		return;
-	for (unsigned j = i + 1; j < parse->config->route_count; j++) {
-		const struct config_route *later = &routes[j];
-
-		if (later->client_count > 0 || !host_covers(later->host, route->host) ||
-			!path_covers(later, route))
-			continue;
-		if (later->target == route->target && later->upstream == route->upstream)
-			value_fault(parse, parse_key(parse, entry, "client"), CONFIG_WARNING,
-				&CONFIG_CLIENT_MOOT,
-				"route %u keeps nobody out, because route %u in line %u serves the same to every other client; name clients there too, or make it narrower",
-				i + 1, j + 1, later->line);
 		return;
 	}
 }
@@ -417,6 +397,5 @@ void config_parse_routes(struct parse *parse)
 		return;
 	entry = first;
 	for (unsigned i = 0; i < count; i++, entry = parse_next(parse, entry))
-		if (route_reached(parse, i, entry))
-			clients_kept_out(parse, i, entry);
+		route_unreached_warn(parse, i, entry);
 }

@@ -122,14 +122,20 @@ bool route_admits(const struct config_route *route, const struct tls_identity *c
 const struct config_route *route_find(const struct config *config, struct http_text host_name, struct http_text path,
 	const struct tls_identity *client, const struct reason **refusal)
 {
+	bool protected = false;
+
 	*refusal = &ROUTE_NONE;
 	for (unsigned i = 0; i < config->route_count; i++) {
 		const struct config_route *route = &config->routes[i];
 
 		if (!route_matches(route, host_name, path))
 			continue;
+		/* Open to all, and behind a route that is not: what that one protects is not given away here. */
+		if (protected && route->client_count == 0)
+			return NULL;
 		if (route_admits(route, client))
 			return route;
+		protected = true;
 		*refusal = client ? &CLIENT_CERTIFICATE_REFUSED : &CLIENT_CERTIFICATE_MISSING;
 	}
 	return NULL;

@@ -1,7 +1,16 @@
 /* gateway/route.h — which route a request takes. The first that matches wins.
  *
- * A route may be for certain clients only, told by their verified certificates. To others it is as if it were not there, and
- * a later route may serve them; where none does, the answer tells that it was the certificate, and not the path.
+ * A route may be for certain clients only, told by their verified certificates. It protects what its host and path match:
+ * whom it does not name may be served by a later route that names clients too, so that groups of clients can be told apart
+ * on one path, and never by one that is open to all; the answer then tells that it was the certificate, and not the path.
+ *
+ *	/monitor for "site-7"   /monitor for "*.cro"   / for all	a request for /monitor
+ *	serves                                                  	of site-7
+ *	passed over             serves                          	of a.cro
+ *	passed over             passed over            refuses  	of anyone else, with a certificate or without
+ *
+ * Were it to fall through as other routes do, nearly every file would be a trap: `prefix: /` stands at the end of most, and
+ * would give /monitor to everyone. Who wants a path open to all as well says so in front of the route that protects it.
  *
  * Owner: nothing is kept.   Thread: any, pure.   Units: none.   Errors: NULL with a reason: no route matches.
  * Limits: config's; routes are looked through in order, which a benchmark shows to be cheap below some hundreds. */
@@ -14,8 +23,8 @@
 #include "tls/identity.h"
 
 /* `host_name` without port, in any case of letters; `path` normalised; `client` NULL: no verified certificate was shown.
- * NULL with *refusal: ROUTE_NONE, or CLIENT_CERTIFICATE_MISSING or _REFUSED where a route was kept from matching by its
- * condition on clients alone. */
+ * NULL with *refusal: ROUTE_NONE where no route matches host and path; where one does and it or those behind it do not admit
+ * this client, CLIENT_CERTIFICATE_MISSING or, where one was shown, CLIENT_CERTIFICATE_REFUSED. */
 const struct config_route *route_find(const struct config *, struct http_text host_name, struct http_text path,
 	const struct tls_identity *client, const struct reason **refusal);
 

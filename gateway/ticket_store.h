@@ -6,8 +6,8 @@
  *
  * Resumption saves work and is nothing to rely on. So whatever is wrong with the file or its directory is a warning, the keys
  * are then in memory only, and the price is that after a restart each client makes one full handshake.
- * The file holds secrets that open tickets, and through them the records of TLS 1.2 clients that did not close their sessions:
- * mode 0600, and a key is in it for one and a half lifetimes.
+ * The file holds secrets that open tickets, and a ticket of TLS 1.2 opens what was recorded of its connections: so mode 0600, and a
+ * key is in it for one and a half lifetimes only. (In 1.3 each resumption has a key exchange of its own.)
  *
  * While cores run, writing and syncing are the ring's, so that a slow disk delays nobody; making, renaming and removing a
  * name of one small file are plain calls, because the ring's kernel has no word for them. With no directory there is no call at all.

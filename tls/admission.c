@@ -2,8 +2,8 @@
 #include "tls/admission.h"
 #include "ring/scope.h"
 
-/* Four full handshakes with ECDSA, something less than a millisecond: what a keep-alive client may have to wait for. */
-#define TURN_UNITS 8u
+/* One full handshake with ECDSA, about a fifth of a millisecond: what a client who is served may have to wait for, beside his own. */
+#define TURN_UNITS 2
 #define DISPLACED_AFTER_MS 2000u
 
 static void note(struct admission *a)
@@ -16,10 +16,10 @@ static void turn_look(struct admission *a)
 {
 	const uint64_t turn = stat_read(&a->task.scope->core->stats.turns);
 
-	if (a->turn != turn) {
-		a->turn = turn;
-		a->units_left = TURN_UNITS;
-	}
+	if (a->turn == turn)
+		return;
+	a->turn = turn;
+	a->units_left = a->units_left > 0 ? TURN_UNITS : a->units_left + TURN_UNITS;
 }
 
 static bool place_free(const struct admission *a, const struct admission_place *p)
@@ -29,8 +29,7 @@ static bool place_free(const struct admission *a, const struct admission_place *
 
 static void grant(struct admission *a, struct admission_place *p)
 {
-	/* An expensive one may take what is left, or it would never come: it is paid for by this turn alone. */
-	a->units_left -= p->units < a->units_left ? p->units : a->units_left;
+	a->units_left -= p->units;
 	p->granted = true;
 	if (!p->works) {
 		p->works = true;
@@ -40,39 +39,62 @@ static void grant(struct admission *a, struct admission_place *p)
 	}
 }
 
-/* He who holds a place and does not use it, while others wait for one. */
+/* He who holds a place and does not use it, while others wait for one. Not he for whom we are the slow ones. */
 static void displace_oldest(struct admission *a)
 {
-	struct admission_place *oldest = owner_of(a->at_work.next, struct admission_place, in_work);
-	uint64_t age_ms = a->task.scope->core->now_ms - oldest->since_ms;
+	for (struct link *link = a->at_work.next; link != &a->at_work; link = link->next) {
+		struct admission_place *p = owner_of(link, struct admission_place, in_work);
+		uint64_t age_ms = a->task.scope->core->now_ms - p->since_ms;
 
-	check(!link_alone(&a->at_work));
-	if (age_ms < DISPLACED_AFTER_MS) {
-		timer_set(&a->timer, DISPLACED_AFTER_MS - age_ms);
-	} else if (!oldest->displaced) {
-		oldest->displaced = true;
-		stat_add(&a->stats.displaced, 1);
-		task_wake(oldest->wakes);
+		if (age_ms < DISPLACED_AFTER_MS) {
+			timer_set(&a->timer, DISPLACED_AFTER_MS - age_ms);
+			return;
+		}
+		if (p->displaced)
+			return;
+		if (!p->queued && !p->granted) {
+			p->displaced = true;
+			stat_add(&a->stats.displaced, 1);
+			task_wake(p->wakes);
+			return;
+		}
 	}
+}
+
+/* Who goes first in this turn. */
+static const uint8_t *classes_in_order(const struct admission *a)
+{
+	static const uint8_t ORDERS[2][ADMISSION_CLASSES] = {
+		{ ADMISSION_FINISHING, ADMISSION_RESUMING, ADMISSION_FULL },
+		{ ADMISSION_FINISHING, ADMISSION_FULL, ADMISSION_RESUMING },
+	};
+
+	return ORDERS[a->turn % 2];
 }
 
 static void admission_run(struct task *task)
 {
 	struct admission *a = owner_of(task, struct admission, task);
+	const uint8_t *classes;
 
 	turn_look(a);
-	for (unsigned class = 0; class < ADMISSION_CLASSES; class++) {
-		while (!link_alone(&a->queues[class])) {
-			struct admission_place *p = owner_of(a->queues[class].next, struct admission_place, in_queue);
+	classes = classes_in_order(a);
+	if (a->at_work_count >= a->at_work_max &&
+	    !(link_alone(&a->queues[ADMISSION_RESUMING]) && link_alone(&a->queues[ADMISSION_FULL])))
+		displace_oldest(a);
+	for (unsigned i = 0; i < ADMISSION_CLASSES; i++) {
+		struct link *queue = &a->queues[classes[i]];
 
-			if (a->units_left == 0) {
+		while (!link_alone(queue)) {
+			struct admission_place *p = owner_of(queue->next, struct admission_place, in_queue);
+
+			if (a->units_left <= 0) {
 				task_wake_later(&a->task);
 				return;
 			}
-			if (!place_free(a, p)) {
-				displace_oldest(a);
+			/* The others wait for a place too; one that becomes free wakes us. */
+			if (!place_free(a, p))
 				return;
-			}
 			link_remove(&p->in_queue);
 			p->queued = false;
 			a->queued_count--;
@@ -100,15 +122,6 @@ void admission_place_init(struct admission_place *p, struct task *wakes)
 	link_init(&p->in_work);
 }
 
-/* Nobody of this class or a better one may be overtaken. */
-static bool overtakes(const struct admission *a, enum admission_class class)
-{
-	for (unsigned better = 0; better <= class; better++)
-		if (!link_alone(&a->queues[better]))
-			return true;
-	return false;
-}
-
 enum admission_answer admission_ask(struct admission *a, struct admission_place *p, enum admission_class class,
 	unsigned units)
 {
@@ -116,7 +129,8 @@ enum admission_answer admission_ask(struct admission *a, struct admission_place 
 	p->granted = false;
 	p->units = (uint8_t)units;
 	turn_look(a);
-	if (a->units_left > 0 && place_free(a, p) && !overtakes(a, class)) {
+	/* Nobody is overtaken. */
+	if (a->units_left > 0 && place_free(a, p) && a->queued_count == 0) {
 		grant(a, p);
 		note(a);
 		return ADMISSION_GRANTED;
@@ -133,6 +147,11 @@ enum admission_answer admission_ask(struct admission *a, struct admission_place 
 	note(a);
 	task_wake(&a->task);
 	return ADMISSION_QUEUED;
+}
+
+void admission_charge(struct admission *a, unsigned units)
+{
+	a->units_left -= (int)units;
 }
 
 void admission_leave(struct admission *a, struct admission_place *p)
@@ -152,5 +171,5 @@ void admission_leave(struct admission *a, struct admission_place *p)
 	}
 	if (p->queued || p->works)
 		note(a);
-	p->queued = p->works = p->granted = false;
+	p->queued = p->works = p->granted = p->displaced = false;
 }

@@ -1,16 +1,18 @@
 /* tls/admission.h — whose handshake is computed next, and how many of them a turn.
  *
  * A full handshake costs more than a hundred small requests. A flood of them may delay handshakes, but never the connections
- * that are served already: in one turn of its core only TURN_UNITS of work are granted, and the rest waits its turn.
+ * that are served already: in one turn of its core TURN_UNITS of work are granted, and the rest waits its turn, behind whatever
+ * the turn's completions bring. Who costs more than is left is granted too, and the next turns grant less.
  *
  *   ask ──▶ granted at once, or queued ──▶ granted ──▶ (a step of mbedTLS) ──▶ ask again, as finishing ──▶ … ──▶ leave
  *
  *   finishing   its first part is done: what is left costs little, and ends what holds memory
  *   resuming    comes with a ticket: a client who was here before, for half the price
  *   full        all others
- * Each of these goes before the next. Who comes when `queued_max` wait is refused. Of those at work, which means that memory
- * of mbedTLS exists, there are `at_work_max` at most; when others wait and the oldest of them has been at work for
- * DISPLACED_AFTER_MS, which nobody needs who answers, he has to go.
+ * Finishing ones go first. The others take turns: in every other one full ones go before resuming ones, because bringing a
+ * ticket is easy, and nobody may keep new clients out with it. Who comes when `queued_max` wait is refused. Of those at work, which means that memory
+ * of mbedTLS exists, there are `at_work_max` at most; when others wait for a place, the oldest of them that has been at work for
+ * DISPLACED_AFTER_MS, and for whose client we wait, has to go: nobody needs as long who answers.
  *
  * Owner: struct tls_thread; each place in the queue is embedded in who asks.   Thread: its core's.
  * Units: one unit is about a resumed handshake.   Errors: ADMISSION_REFUSED; displaced.
@@ -45,7 +47,7 @@ struct admission {
 	unsigned at_work_max, queued_max;
 	unsigned queued_count, at_work_count;
 	uint64_t turn;                   /* that `units_left` is of */
-	unsigned units_left;
+	int units_left;                  /* below 0: owed by the next turns */
 	struct admission_stats stats;
 };
 
@@ -65,6 +67,9 @@ void admission_place_init(struct admission_place *, struct task *wakes);
 
 /* Not while it is queued. When it was queued its task is woken, and `granted` says so. */
 enum admission_answer admission_ask(struct admission *, struct admission_place *, enum admission_class, unsigned units);
+
+/* What was granted turned out to cost more: a ticket that was not good. */
+void admission_charge(struct admission *, unsigned units);
 
 /* Gives the place back, whatever state it is in; harmless twice. */
 void admission_leave(struct admission *, struct admission_place *);

@@ -2,6 +2,7 @@
 #include "tls/context.h"
 #include "tls/client_hello.h"
 #include "tls/crypto/key.h"
+#include "tls/handshake.h"
 #include "tls/reason.h"
 #include "tls/suite.h"
 #include "tls/ticket.h"
@@ -137,7 +138,8 @@ bool tls_context_misdirects(const struct tls_context *context, const struct tls_
 	wanted = tls_material_find(context->material, lower, n);
 	if (!wanted)
 		wanted = &context->material->hosts[0];
-	return wanted != choice->host->material && wanted->client_asked;
+	/* Also the other way round: that its certificate satisfies one host's authority says nothing to another. */
+	return wanted != choice->host->material && (wanted->client_asked || choice->host->material->client_asked);
 }
 
 /* ---- a life ---- */
@@ -221,6 +223,7 @@ static void context_free(struct tls_context *context)
 	for (unsigned i = 0; i < context->host_count; i++) {
 		struct tls_host *host = &context->hosts[i];
 
+		tls_handshake_forget(context->thread, host);
 		mbedtls_ssl_config_free(&host->config);
 		for (unsigned k = 0; k < host->certificate_count; k++) {
 			mbedtls_x509_crt_free(&host->certificates[k].chain);

@@ -38,8 +38,8 @@ struct tls_thread *tls_context_thread(const struct tls_context *);
 const struct reason *tls_context_choose(const struct tls_context *, struct tls_client_hello *, const char *name,
 	struct tls_choice *);
 
-/* After the handshake of a client with that choice: it asks for this name (in any case) now, which is another host's that wants
- * to see a certificate first. */
+/* After the handshake of a client with that choice: it asks for this name (in any case) now, which is another host's, and
+ * one of the two asks its clients for certificates. */
 bool tls_context_misdirects(const struct tls_context *, const struct tls_choice *, const char *name, size_t n);
 
 /* For tls/handshake. The user data of each of mbedTLS's contexts must be the choice (mbedtls_ssl_set_user_data_p). */

@@ -16,6 +16,7 @@
 #define USELESS_MAX 32u
 #define UPDATES_MAX 32u
 #define UPDATES_WITHIN_MS 10000u
+#define PARTS_MAX 32u                    /* of a handshake, each of a whole record; three are usual, a chain of certificates is some more */
 #define HELLO_ROOM_BYTES 2048u           /* for a hello in pieces, without asking for memory */
 
 /* A record can be opened when its last byte has come. So a stream begins with records of one packet each, as long as TCP's
@@ -180,7 +181,6 @@ static enum move hello_choose(struct tls *t)
 	struct hello_room room;
 	struct tls_client_hello hello;
 	const struct reason *reason = hello_parse(t, &room, &hello);
-	bool resumes;
 
 	if (!reason) {
 		name_keep(t, &hello);
@@ -189,9 +189,9 @@ static enum move hello_choose(struct tls *t)
 	free(room.more);
 	if (reason)
 		return fail(t, reason, true);
-	resumes = tls_client_hello_may_resume(&hello) && tls_host_tickets(t->choice.host);
-	if (admission_ask(&tls_context_thread(t->context)->admission, &t->place, resumes ? ADMISSION_RESUMING : ADMISSION_FULL,
-		    handshake_units(t, resumes)) == ADMISSION_REFUSED)
+	t->resumes = tls_client_hello_may_resume(&hello) && tls_host_tickets(t->choice.host);
+	if (admission_ask(&tls_context_thread(t->context)->admission, &t->place, t->resumes ? ADMISSION_RESUMING : ADMISSION_FULL,
+		    handshake_units(t, t->resumes)) == ADMISSION_REFUSED)
 		return fail(t, &TLS_HANDSHAKES_FULL, true);
 	return NEXT;
 }
@@ -225,7 +225,8 @@ static enum move step_queue(struct tls *t)
 		return WAIT;
 	/* Read once more rather than kept: it costs less than a microsecond, and whoever waits holds no more than his bytes. */
 	check(!hello_parse(t, &room, &hello) && !tls_context_choose(t->context, &hello, t->sni, &t->choice));
-	t->handshake = tls_handshake_new(tls_context_thread(t->context), &t->choice, &hello, t->wire_in, t->wire_out);
+	t->handshake = tls_handshake_new(tls_context_thread(t->context), &t->choice, &hello, t->hello.length,
+		t->wire_in, t->wire_out);
 	free(room.more);
 	return t->handshake ? NEXT : fail(t, &TLS_HANDSHAKE_MEMORY, true);
 }
@@ -247,9 +248,24 @@ static void handshake_done(struct tls *t)
 	task_wake(t->owner_task);
 }
 
+/* The next part has come, and asks for its turn. Behind a HelloRetryRequest the expensive one is still to come. */
+static enum move part_ask(struct tls *t)
+{
+	unsigned units = tls_handshake_begun(t->handshake) ? 1 : handshake_units(t, false);
+
+	if (t->place.queued || !tls_handshake_ready(t->handshake))
+		return WAIT;
+	if (++t->parts > PARTS_MAX)
+		return fail(t, &TLS_HANDSHAKE_LONG, true);
+	if (admission_ask(&tls_context_thread(t->context)->admission, &t->place, ADMISSION_FINISHING, units) == ADMISSION_QUEUED)
+		return WAIT;
+	return NEXT;
+}
+
 /* One part of the handshake for each time that we are granted; the first was granted in `queue`. */
 static enum move step_shake_hands(struct tls *t)
 {
+	enum tls_handshake_state state;
 	const struct reason *reason;
 
 	if (t->wire_out->refusal)
@@ -257,13 +273,17 @@ static enum move step_shake_hands(struct tls *t)
 	if (t->place.displaced)
 		return fail(t, &TLS_HANDSHAKE_DISPLACED, true);
 	if (!t->place.granted) {
-		if (t->place.queued || (t->wire_in->bytes == 0 && !t->wire_in->ended))
-			return WAIT;
-		if (admission_ask(&tls_context_thread(t->context)->admission, &t->place, ADMISSION_FINISHING, 1) == ADMISSION_QUEUED)
-			return WAIT;
+		enum move move = part_ask(t);
+
+		if (move != NEXT)
+			return move;
 	}
 	t->place.granted = false;
-	switch (tls_handshake_step(t->handshake, &reason)) {
+	state = tls_handshake_step(t->handshake, &reason);
+	if (t->resumes && !tls_handshake_resumed(t->handshake))
+		admission_charge(&tls_context_thread(t->context)->admission, handshake_units(t, false) - 1);
+	t->resumes = false;
+	switch (state) {
 	case TLS_HANDSHAKE_WAITS:
 		return WAIT;
 	case TLS_HANDSHAKE_REFUSED:

@@ -76,6 +76,8 @@ struct tls {
 	bool update_owed;                /* the client asked for a KeyUpdate of ours */
 	bool update_asked;               /* we asked for one of the client's */
 	bool resumed;                    /* by a ticket */
+	bool resumes;                    /* it brought one, and was let in for the price of that */
+	uint8_t parts;                   /* of the handshake, so far */
 	bool in_done, out_done;
 };
 

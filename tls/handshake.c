@@ -7,27 +7,43 @@
 
 #include "mbedtls/ssl.h"
 
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 
+#define SPARES_MAX 8u
+#define ALERT_BYTES_MAX (TLS_HEADER_BYTES + 8u + 2u + 1u + AEAD_TAG_BYTES)
+
 struct tls_handshake {
 	mbedtls_ssl_context ssl;
+	struct link in_spares;
 	struct tls_thread *thread;
+	struct tls_host *host;           /* whose configuration `ssl` was set up with */
+
+	/* From here on of one client: zeroised between two. */
 	struct tls_choice *choice;
 	struct pipe *wire_in;
 	struct pipe *wire_out;
+	uint32_t hello_left;             /* of the ClientHello's message, that mbedTLS has not read */
+	uint32_t hello_record_left;      /* of the record that holds the next piece of it */
+	uint8_t hello_header[TLS_HEADER_BYTES]; /* the one that mbedTLS gets */
+	uint8_t hello_header_read;
+	uint32_t record_rest;            /* of the record that mbedTLS has begun to read */
 	uint64_t received_bytes;
 	uint64_t sent_records;           /* encrypted ones, of TLS 1.3 */
 	uint64_t sent_records_before;    /* of these, under the handshake's keys */
 	uint8_t header[TLS_HEADER_BYTES]; /* of the record that is being received */
 	uint8_t header_bytes;
 	uint32_t record_left;
+	uint16_t version;
 	struct ticket_alike alike;       /* what this client's tickets are bound to */
 	int clear_alert;                 /* that the client sent unencrypted; -1: none */
 	bool done;
 	bool resumed;
 	bool too_long;
-	bool sent_alert;
+	bool had_secrets;                /* before the present step */
+	uint8_t alert[ALERT_BYTES_MAX];  /* mbedTLS's own record, that is not sent yet */
+	size_t alert_bytes;
 	bool sent_encrypted;             /* or is about to: a ChangeCipherSpec went out */
 
 	/* What the export callback gave us. */
@@ -69,15 +85,92 @@ static void watch_for_alert(struct tls_handshake *h, const uint8_t *bytes, size_
 
 /* ---- mbedTLS's three callbacks ---- */
 
+static size_t wire_read(struct pipe *wire, uint8_t *to, size_t n)
+{
+	size_t got = 0;
+
+	while (got < n) {
+		size_t piece;
+		const uint8_t *from = pipe_peek(wire, &piece);
+
+		if (!from)
+			break;
+		if (piece > n - got)
+			piece = n - got;
+		memcpy(to + got, from, piece);
+		pipe_consume(wire, piece);
+		got += piece;
+	}
+	return got;
+}
+
+/* The hello as one record, however the client has cut it: tls/hello has seen that it is whole. mbedTLS refuses some that are
+ * allowed, such as a first record of three bytes, or one of a version that nobody has yet. */
+static size_t hello_read(struct tls_handshake *h, uint8_t *to, size_t n)
+{
+	size_t got = 0;
+
+	while (got < n && h->hello_header_read < TLS_HEADER_BYTES)
+		to[got++] = h->hello_header[h->hello_header_read++];
+	while (got < n && h->hello_left > 0) {
+		size_t piece = n - got;
+
+		if (h->hello_record_left == 0) {
+			uint8_t header[TLS_HEADER_BYTES];
+
+			check(wire_read(h->wire_in, header, sizeof header) == sizeof header);
+			h->hello_record_left = (uint32_t)header[3] << 8 | header[4];
+		}
+		if (piece > h->hello_record_left)
+			piece = h->hello_record_left;
+		if (piece > h->hello_left)
+			piece = h->hello_left;
+		check(piece > 0 && wire_read(h->wire_in, to + got, piece) == piece);
+		h->hello_record_left -= (uint32_t)piece;
+		h->hello_left -= (uint32_t)piece;
+		got += piece;
+	}
+	return got;
+}
+
+/* The whole length of the record that comes next; 0 as long as its header is not there. */
+static uint32_t record_bytes(const struct pipe *wire)
+{
+	uint8_t header[TLS_HEADER_BYTES];
+	size_t got = 0;
+
+	for (const struct chunk *chunk = wire->first; chunk && got < sizeof header; chunk = chunk->next)
+		for (size_t i = 0; i < chunk_size(chunk) && got < sizeof header; i++)
+			header[got++] = chunk->bytes[chunk->begin + i];
+	return got == sizeof header ? TLS_HEADER_BYTES + ((uint32_t)header[3] << 8 | header[4]) : 0;
+}
+
+bool tls_handshake_ready(const struct tls_handshake *h)
+{
+	uint32_t bytes = record_bytes(h->wire_in);
+
+	/* A full pipe holds a record that is longer than any may be: mbedTLS will say so. */
+	return h->hello_left > 0 || h->record_rest > 0 || h->wire_in->ended || pipe_free(h->wire_in) == 0 ||
+	       (bytes > 0 && h->wire_in->bytes >= bytes);
+}
+
 static int handshake_receive(void *argument, unsigned char *to, size_t n)
 {
 	struct tls_handshake *h = argument;
 	size_t got = 0;
 
+	if (h->hello_left > 0)
+		return (int)hello_read(h, to, n);
 	if (n > HANDSHAKE_BYTES_MAX - h->received_bytes) {
 		h->too_long = true;
 		return MBEDTLS_ERR_SSL_INTERNAL_ERROR;
 	}
+	if (!tls_handshake_ready(h))
+		return MBEDTLS_ERR_SSL_WANT_READ;
+	if (h->record_rest == 0)
+		h->record_rest = record_bytes(h->wire_in);
+	if (h->record_rest > 0 && n > h->record_rest)
+		n = h->record_rest;
 	while (got < n) {
 		size_t piece;
 		uint8_t *from = pipe_peek(h->wire_in, &piece);
@@ -91,22 +184,36 @@ static int handshake_receive(void *argument, unsigned char *to, size_t n)
 		pipe_consume(h->wire_in, piece);
 		got += piece;
 	}
+	h->record_rest -= h->record_rest < got ? h->record_rest : (uint32_t)got;
 	h->received_bytes += got;
 	if (got > 0)
 		return (int)got;
 	return pipe_at_end(h->wire_in) ? 0 : MBEDTLS_ERR_SSL_WANT_READ;
 }
 
+/* A record of its own, alone: in the clear, or encrypted in TLS 1.2. In TLS 1.3 its type is hidden, but behind our Finished mbedTLS sends
+ * nothing else as short. */
+static bool is_alert(const struct tls_handshake *h, const unsigned char *record, size_t n)
+{
+	if (n > ALERT_BYTES_MAX)
+		return false;
+	return record[0] == TLS_ALERT ||
+	       (h->had_secrets && record[0] == TLS_APPLICATION_DATA && n == TLS_HEADER_BYTES + 2 + 1 + AEAD_TAG_BYTES);
+}
+
 static int handshake_send(void *argument, const unsigned char *from, size_t n)
 {
 	struct tls_handshake *h = argument;
 
+	if (is_alert(h, from, n)) {
+		memcpy(h->alert, from, n);
+		h->alert_bytes = n;
+		return (int)n;
+	}
 	/* mbedTLS gives whole records, one or several. */
 	for (size_t at = 0; at + TLS_HEADER_BYTES <= n;) {
 		if (from[at] == TLS_APPLICATION_DATA)
 			h->sent_records++;
-		if (from[at] == TLS_ALERT)
-			h->sent_alert = true;
 		if (from[at] == TLS_APPLICATION_DATA || from[at] == TLS_CHANGE_CIPHER_SPEC)
 			h->sent_encrypted = true;
 		at += TLS_HEADER_BYTES + ((size_t)from[at + 3] << 8 | from[at + 4]);
@@ -153,26 +260,90 @@ static void handshake_bind_tickets(struct tls_handshake *h, const struct tls_cli
 		(const char *)hello->name, hello->name ? hello->name_bytes : 0);
 }
 
-struct tls_handshake *tls_handshake_new(struct tls_thread *thread, struct tls_choice *choice,
-	const struct tls_client_hello *hello, struct pipe *wire_in, struct pipe *wire_out)
+/* Making mbedTLS's context and wiping it costs a tenth of a handshake, most of it for two buffers of 16 KiB. So a few that
+ * have served are kept, emptied, for the next clients of the same host. */
+static struct tls_handshake *spare_take(struct tls_thread *thread, const struct tls_host *host)
+{
+	for (struct link *link = thread->spares.next; link != &thread->spares; link = link->next) {
+		struct tls_handshake *h = owner_of(link, struct tls_handshake, in_spares);
+
+		if (h->host == host) {
+			link_remove(&h->in_spares);
+			thread->spare_count--;
+			return h;
+		}
+	}
+	return NULL;
+}
+
+static void handshake_end(struct tls_handshake *h)
+{
+	mbedtls_ssl_free(&h->ssl);
+	tls_zeroise(h, sizeof *h);
+	free(h);
+}
+
+static void spare_end(struct tls_handshake *h)
+{
+	link_remove(&h->in_spares);
+	h->thread->spare_count--;
+	handshake_end(h);
+}
+
+static void handshake_wipe(struct tls_handshake *h)
+{
+	tls_zeroise((uint8_t *)h + offsetof(struct tls_handshake, choice), sizeof *h - offsetof(struct tls_handshake, choice));
+}
+
+/* The one that has not been of use for longest goes for it. */
+static void spare_put(struct tls_handshake *h)
+{
+	struct tls_thread *thread = h->thread;
+
+	if (thread->spare_count == SPARES_MAX)
+		spare_end(owner_of(thread->spares.previous, struct tls_handshake, in_spares));
+	handshake_wipe(h);
+	link_put_first(&thread->spares, &h->in_spares);
+	thread->spare_count++;
+}
+
+static struct tls_handshake *handshake_make(struct tls_thread *thread, struct tls_host *host)
 {
 	struct tls_handshake *h = calloc(1, sizeof *h);
 
 	if (!h)
 		return NULL;
 	h->thread = thread;
+	h->host = host;
+	link_init(&h->in_spares);
+	mbedtls_ssl_init(&h->ssl);
+	if (mbedtls_ssl_setup(&h->ssl, tls_host_config(host)) != 0) {
+		handshake_end(h);
+		return NULL;
+	}
+	mbedtls_ssl_set_bio(&h->ssl, h, handshake_send, handshake_receive, NULL);
+	mbedtls_ssl_set_export_keys_cb(&h->ssl, handshake_export, h);
+	return h;
+}
+
+struct tls_handshake *tls_handshake_new(struct tls_thread *thread, struct tls_choice *choice,
+	const struct tls_client_hello *hello, uint32_t hello_bytes, struct pipe *wire_in, struct pipe *wire_out)
+{
+	struct tls_handshake *h = spare_take(thread, choice->host);
+
+	if (!h)
+		h = handshake_make(thread, choice->host);
+	if (!h)
+		return NULL;
 	h->choice = choice;
 	h->wire_in = wire_in;
 	h->wire_out = wire_out;
 	h->clear_alert = -1;
-	mbedtls_ssl_init(&h->ssl);
-	if (mbedtls_ssl_setup(&h->ssl, tls_host_config(choice->host)) != 0) {
-		tls_handshake_free(h);
-		return NULL;
-	}
+	h->version = hello->version;
+	h->hello_left = hello_bytes;
+	memcpy(h->hello_header, (const uint8_t[]){ TLS_HANDSHAKE, 3, 3, (uint8_t)(hello_bytes >> 8), (uint8_t)hello_bytes },
+		sizeof h->hello_header);
 	handshake_bind_tickets(h, hello);
-	mbedtls_ssl_set_bio(&h->ssl, h, handshake_send, handshake_receive, NULL);
-	mbedtls_ssl_set_export_keys_cb(&h->ssl, handshake_export, h);
 	mbedtls_ssl_set_user_data_p(&h->ssl, choice);
 	return h;
 }
@@ -181,9 +352,17 @@ void tls_handshake_free(struct tls_handshake *h)
 {
 	if (!h)
 		return;
-	mbedtls_ssl_free(&h->ssl);
-	tls_zeroise(h, sizeof *h);
-	free(h);
+	/* One that failed may be in any state. */
+	if (h->done && mbedtls_ssl_session_reset(&h->ssl) == 0)
+		spare_put(h);
+	else
+		handshake_end(h);
+}
+
+void tls_handshake_forget(struct tls_thread *thread, const struct tls_host *host)
+{
+	for (struct tls_handshake *h; (h = spare_take(thread, host));)
+		handshake_end(h);
 }
 
 /* ---- why it failed ---- */
@@ -222,6 +401,7 @@ static const struct reason *certificate_failure(const struct tls_handshake *h)
 		{ MBEDTLS_X509_BADCERT_OTHER, &TLS_CERTIFICATE_DEEP },     /* client_verified in tls/context */
 		{ MBEDTLS_X509_BADCRL_EXPIRED | MBEDTLS_X509_BADCRL_FUTURE, &TLS_CERTIFICATE_LIST_OLD },
 		{ MBEDTLS_X509_BADCERT_NOT_TRUSTED, &TLS_CERTIFICATE_UNTRUSTED },
+		{ MBEDTLS_X509_BADCERT_KEY_USAGE | MBEDTLS_X509_BADCERT_EXT_KEY_USAGE, &TLS_CERTIFICATE_USAGE },
 		{ UINT32_MAX, &TLS_CERTIFICATE_BAD },
 	};
 	uint32_t flags = mbedtls_ssl_get_verify_result(&h->ssl);
@@ -255,25 +435,78 @@ static const struct reason *handshake_failure(const struct tls_handshake *h, int
 	return &TLS_HANDSHAKE_FAILED;
 }
 
-/* For the failures that mbedTLS tells nobody (no group in common in TLS 1.2 is one), as long as nothing of us is encrypted. */
+/* Between our Finished and the client's, in TLS 1.3: mbedTLS would seal its alert with the handshake's keys still, but who has our Finished
+ * reads with the application's. RFC 8446 §7.1: these "are derived … [from] ClientHello...server Finished". */
+static void handshake_tell_sealed(struct tls_handshake *h, uint8_t alert)
+{
+	/* The session is mbedTLS's own until the client's Finished: the second look into its fields. */
+	const struct tls_suite *suite = tls_suite_find(
+		(uint16_t)h->ssl.MBEDTLS_PRIVATE(session_negotiate)->MBEDTLS_PRIVATE(ciphersuite));
+	const uint8_t bytes[2] = { TLS_ALERT_FATAL, alert };
+	struct tls_half half;
+	uint8_t *room;
+	size_t size;
+
+	check(suite && suite->version == TLS_1_3);
+	tls_half_init_secret(&half, &h->thread->aeads, suite, h->server_secret, true);
+	room = pipe_room(h->wire_out, tls_sealed_bytes(&half, sizeof bytes), &size);
+	pipe_commit(h->wire_out, tls_seal(&half, TLS_ALERT, bytes, sizeof bytes, room));
+	tls_half_fini(&half);
+}
+
+static bool about_certificate(const struct reason *reason)
+{
+	static const struct reason *const ABOUT[] = {
+		&TLS_CERTIFICATE_MISSING, &TLS_CERTIFICATE_EXPIRED, &TLS_CERTIFICATE_REVOKED, &TLS_CERTIFICATE_UNTRUSTED,
+		&TLS_CERTIFICATE_DEEP, &TLS_CERTIFICATE_LIST_OLD, &TLS_CERTIFICATE_USAGE, &TLS_CERTIFICATE_BAD,
+	};
+
+	for (size_t i = 0; i < array_count(ABOUT); i++)
+		if (ABOUT[i] == reason)
+			return true;
+	return false;
+}
+
+/* The client is told by mbedTLS, if it has an alert and the right keys; else by us, as long as nothing of ours is encrypted that we have
+ * no keys for. What mbedTLS tells nobody: no group in common in TLS 1.2, say. */
 static void handshake_tell(struct tls_handshake *h, const struct reason *reason)
 {
 	uint8_t record[] = { TLS_ALERT, 3, 3, 0, 2, TLS_ALERT_FATAL, 0 };
 
 	/* A reset or a deadline is nothing that we have against the client. */
-	if (reason == h->wire_in->reason)
+	if (reason == h->wire_in->reason || h->wire_out->ended || !tls_alert_for(reason, &record[6]))
 		return;
-	if (!h->sent_alert && !h->sent_encrypted && !h->wire_out->ended && tls_alert_for(reason, &record[6]))
+	if (h->secrets) {
+		handshake_tell_sealed(h, record[6]);
+	} else if (h->alert_bytes > 0 && !about_certificate(reason)) {
+		pipe_write(h->wire_out, h->alert, h->alert_bytes);
+	} else if (!h->sent_encrypted) {
+		/* certificate_required is TLS 1.3's. RFC 5246 §7.4.6: "if the client does not send any certificates, the server MAY …
+		 * respond with a fatal handshake_failure alert." */
+		if (reason == &TLS_CERTIFICATE_MISSING)
+			record[6] = TLS_ALERT_HANDSHAKE_FAILURE;
 		pipe_write(h->wire_out, record, sizeof record);
+	}
+}
+
+/* The same when mbedTLS is done and has the right keys: it sees to the rest. */
+static void done_tell(struct tls_handshake *h, const struct reason *reason)
+{
+	uint8_t alert;
+
+	if (h->wire_out->ended || !tls_alert_for(reason, &alert))
+		return;
+	mbedtls_ssl_send_alert_message(&h->ssl, MBEDTLS_SSL_ALERT_LEVEL_FATAL, alert);
+	pipe_write(h->wire_out, h->alert, h->alert_bytes);
 }
 
 enum tls_handshake_state tls_handshake_step(struct tls_handshake *h, const struct reason **reason)
 {
-	bool had_secrets = h->secrets;
 	struct ticket_box *tickets = tls_host_tickets(h->choice->host);
 	uint64_t opened_before = tickets ? tickets->opened : 0;
 	int error;
 
+	h->had_secrets = h->secrets;
 	if (tickets)
 		tickets->alike = &h->alike;
 	error = mbedtls_ssl_handshake(&h->ssl);
@@ -286,7 +519,7 @@ enum tls_handshake_state tls_handshake_step(struct tls_handshake *h, const struc
 	/* Our Finished goes out in the call that makes the application's secrets, and under the handshake's keys. That call
 	 * cannot be the last one, since the client's Finished answers ours; so what is sent from the next call on are
 	 * tickets, and count for the sequence number of our first record. */
-	if (!had_secrets && h->secrets)
+	if (!h->had_secrets && h->secrets)
 		h->sent_records_before = h->sent_records;
 	if (error == MBEDTLS_ERR_SSL_WANT_READ)
 		return TLS_HANDSHAKE_WAITS;
@@ -299,16 +532,13 @@ enum tls_handshake_state tls_handshake_step(struct tls_handshake *h, const struc
 	 * record would be lost with mbedTLS's context, and it is forbidden. mbedTLS refuses it too; we do not rely on that. */
 	if (mbedtls_ssl_check_pending(&h->ssl) != 0) {
 		*reason = &TLS_HANDSHAKE_ORDER;
-		mbedtls_ssl_send_alert_message(&h->ssl, MBEDTLS_SSL_ALERT_LEVEL_FATAL, MBEDTLS_SSL_ALERT_MSG_UNEXPECTED_MESSAGE);
+		done_tell(h, *reason);
 		return TLS_HANDSHAKE_REFUSED;
 	}
 	/* Where no certificate is required mbedTLS lets a bad one pass; but who shows one means it. */
 	*reason = certificate_failure(h);
 	if (*reason) {
-		uint8_t alert;
-
-		if (tls_alert_for(*reason, &alert))
-			mbedtls_ssl_send_alert_message(&h->ssl, MBEDTLS_SSL_ALERT_LEVEL_FATAL, alert);
+		done_tell(h, *reason);
 		return TLS_HANDSHAKE_REFUSED;
 	}
 	h->done = true;
@@ -356,6 +586,12 @@ const struct tls_suite *tls_handshake_keys(struct tls_handshake *h, struct tls_h
 const char *tls_handshake_protocol(const struct tls_handshake *h)
 {
 	return mbedtls_ssl_get_alpn_protocol(&h->ssl);
+}
+
+bool tls_handshake_begun(const struct tls_handshake *h)
+{
+	/* In TLS 1.2 there is no second hello. */
+	return h->secrets || h->version == TLS_1_2;
 }
 
 bool tls_handshake_resumed(const struct tls_handshake *h)

@@ -28,11 +28,20 @@ enum tls_handshake_state { TLS_HANDSHAKE_WAITS, TLS_HANDSHAKE_DONE, TLS_HANDSHAK
 /* The choice, and the context that it is of, must outlive it; the hello, which lies in wire_in still, is read only here.
  * NULL: no memory. */
 struct tls_handshake *tls_handshake_new(struct tls_thread *, struct tls_choice *, const struct tls_client_hello *,
-	struct pipe *wire_in, struct pipe *wire_out);
-void tls_handshake_free(struct tls_handshake *);             /* zeroises; NULL is fine */
+	uint32_t hello_bytes, struct pipe *wire_in, struct pipe *wire_out);
+void tls_handshake_free(struct tls_handshake *);             /* zeroises; NULL is fine. Some are kept for the host's next clients */
+
+/* The host goes: what is kept for it is freed. */
+void tls_handshake_forget(struct tls_thread *, const struct tls_host *);
+
+/* There is something to do: a whole record, or an end. mbedTLS gets no halves of records, so that nobody makes work of single bytes. */
+bool tls_handshake_ready(const struct tls_handshake *);
 
 /* As far as the bytes in wire_in reach. *reason is set when it is refused. */
 enum tls_handshake_state tls_handshake_step(struct tls_handshake *, const struct reason **reason);
+
+/* The expensive part is over: keys are agreed, and our certificate has signed. */
+bool tls_handshake_begun(const struct tls_handshake *);
 
 /* When done: the suite, and both halves ready for the next record. */
 const struct tls_suite *tls_handshake_keys(struct tls_handshake *, struct tls_half *in, struct tls_half *out);

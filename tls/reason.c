@@ -76,6 +76,8 @@ const struct reason TLS_CERTIFICATE_DEEP = { "tls_certificate_deep",
 	"there are more certificates between the client's and its authority than are allowed" };
 const struct reason TLS_CERTIFICATE_LIST_OLD = { "tls_certificate_list_old",
 	"the list of revoked certificates is out of date, so the client's could not be checked" };
+const struct reason TLS_CERTIFICATE_USAGE = { "tls_certificate_usage",
+	"the client's certificate is not one for clients" };
 const struct reason TLS_CERTIFICATE_BAD = { "tls_certificate_bad", "the client's certificate was not accepted" };
 const struct reason TLS_HANDSHAKE_MALFORMED = { "tls_handshake_malformed", "a TLS handshake message could not be read" };
 const struct reason TLS_HANDSHAKE_ORDER = { "tls_handshake_order", "a TLS handshake message came where it has no place" };
@@ -147,6 +149,7 @@ static const struct {
 	{ &TLS_CERTIFICATE_UNTRUSTED, TLS_ALERT_UNKNOWN_CA },
 	{ &TLS_CERTIFICATE_DEEP, TLS_ALERT_BAD_CERTIFICATE },
 	{ &TLS_CERTIFICATE_LIST_OLD, TLS_ALERT_CERTIFICATE_UNKNOWN },
+	{ &TLS_CERTIFICATE_USAGE, TLS_ALERT_UNSUPPORTED_CERTIFICATE },
 	{ &TLS_CERTIFICATE_BAD, TLS_ALERT_BAD_CERTIFICATE },
 	{ &TLS_HANDSHAKE_MALFORMED, TLS_ALERT_DECODE_ERROR },
 	{ &TLS_HANDSHAKE_ORDER, TLS_ALERT_UNEXPECTED_MESSAGE },

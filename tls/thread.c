@@ -20,6 +20,7 @@ bool tls_thread_init(struct tls_thread *thread, struct tls_fault *fault)
 	const char *missing = NULL;
 
 	*thread = (struct tls_thread){ 0 };
+	link_init(&thread->spares);
 	fault->sentence[0] = 0;
 	if (psa_crypto_init() != PSA_SUCCESS)
 		return tls_fault_say(fault, "the random generator could not be started");

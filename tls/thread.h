@@ -23,6 +23,8 @@ struct tls_thread {
 	struct driver *driver;           /* NULL: mbedTLS computes by itself */
 	struct ticket_holder tickets;    /* keys NULL: nobody is resumed */
 	struct admission admission;      /* opened by who has a core */
+	struct link spares;              /* handshakes' memory, kept for the next ones: tls/handshake */
+	unsigned spare_count;
 	struct tls_stats stats;
 };
 

@@ -24,6 +24,7 @@
 /* mbedTLS's session is 113 bytes in TLS 1.2, 55 to 71 in 1.3. With much room for a later mbedTLS; what is longer is not ours. */
 #define SESSION_BYTES_MAX 512u
 
+static_assert(TLS_SUITES_MAX <= 16, "alike holds each of them once");
 static_assert(sizeof(psa_key_id_t) == sizeof(uint32_t), "a box keeps PSA's numbers");
 
 const struct reason TICKET_FILE_CUT = { "ticket_file_cut", "the file of ticket keys ends too early" };

@@ -3,7 +3,9 @@
 
 #include "ws/reason.h"
 
-#include <openssl/evp.h>
+#include "mbedtls/base64.h"
+#include "mbedtls/sha1.h"
+
 #include <string.h>
 
 static inline char ascii_lower(char c)
@@ -173,17 +175,19 @@ static const struct reason *protocol_choose(const char **chosen, const struct ws
 void ws_accept_key(char accept[static WS_ACCEPT_KEY_SIZE + 1], struct ws_text key)
 {
 	static const char GUID[] = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
+	mbedtls_sha1_context sha1;
 	uint8_t digest[20];
-	EVP_MD_CTX *sha1 = EVP_MD_CTX_new();
+	size_t n;
 
-	/* SHA-1 protects nothing here, it shows that the answer was made for this request; and a libcrypto without it is a
-	 * machine that no WebSocket can be served on. */
-	check(sha1 && EVP_DigestInit_ex(sha1, EVP_sha1(), NULL) == 1);
-	check(EVP_DigestUpdate(sha1, key.at, key.size) == 1);
-	check(EVP_DigestUpdate(sha1, GUID, sizeof(GUID) - 1) == 1);
-	check(EVP_DigestFinal_ex(sha1, digest, NULL) == 1);
-	EVP_MD_CTX_free(sha1);
-	check(EVP_EncodeBlock((unsigned char *)accept, digest, sizeof(digest)) == WS_ACCEPT_KEY_SIZE);
+	/* SHA-1 protects nothing here, it shows that the answer was made for this request. */
+	mbedtls_sha1_init(&sha1);
+	check(mbedtls_sha1_starts(&sha1) == 0);
+	check(mbedtls_sha1_update(&sha1, (const uint8_t *)key.at, key.size) == 0);
+	check(mbedtls_sha1_update(&sha1, (const uint8_t *)GUID, sizeof(GUID) - 1) == 0);
+	check(mbedtls_sha1_finish(&sha1, digest) == 0);
+	mbedtls_sha1_free(&sha1);
+	check(mbedtls_base64_encode((uint8_t *)accept, WS_ACCEPT_KEY_SIZE + 1, &n, digest, sizeof digest) == 0);
+	check(n == WS_ACCEPT_KEY_SIZE);
 }
 
 const struct reason *ws_accept(struct ws_acceptance *acceptance, const struct ws_request *request,

@@ -24,6 +24,8 @@ static unsigned figures_of(const struct worker *w, struct figure *f)
 {
 	const struct core_stats *s = &w->core.stats;
 	const struct metrics *m = &w->metrics;
+	const struct tls_thread *t = &w->thread;
+	const struct admission_stats *a = &t->admission.stats;
 	/* What ended is read before what began, so that a difference is never below zero. */
 	const uint64_t connections_ended = metric_read(&m->connections_ended);
 	const uint64_t requests_ended = metric_read(&m->requests_ended);
@@ -43,6 +45,16 @@ static unsigned figures_of(const struct worker *w, struct figure *f)
 		{ "handshakes", "done", "handshakes_done_total", "counter", "TLS handshakes completed", done },
 		{ "handshakes", "failed", "handshakes_failed_total", "counter", "TLS handshakes that failed", failed },
 		{ "handshakes", "live", "handshakes_live", "gauge", "TLS handshakes under way", handshakes - done - failed },
+		{ "handshakes", "full_1_2", "handshakes_full_1_2_total", "counter", "TLS 1.2 handshakes in full", stat_read(&t->stats.full_12) },
+		{ "handshakes", "full_1_3", "handshakes_full_1_3_total", "counter", "TLS 1.3 handshakes in full", stat_read(&t->stats.full_13) },
+		{ "handshakes", "resumed_1_2", "handshakes_resumed_1_2_total", "counter", "TLS 1.2 handshakes by a ticket", stat_read(&t->stats.resumed_12) },
+		{ "handshakes", "resumed_1_3", "handshakes_resumed_1_3_total", "counter", "TLS 1.3 handshakes by a ticket", stat_read(&t->stats.resumed_13) },
+		{ "handshakes", "at_work", "handshakes_at_work", "gauge", "TLS handshakes whose memory exists", stat_read(&a->at_work) },
+		{ "handshakes", "queued", "handshakes_queued", "gauge", "TLS handshakes that wait for their turn", stat_read(&a->queued) },
+		{ "handshakes", "waited", "handshakes_waited_total", "counter", "Steps of TLS handshakes that had to wait for a later turn", stat_read(&a->waited) },
+		{ "handshakes", "refused", "handshakes_refused_total", "counter", "TLS handshakes refused because too many waited", stat_read(&a->refused) },
+		{ "handshakes", "displaced", "handshakes_displaced_total", "counter", "Slow TLS handshakes that gave their place to others", stat_read(&a->displaced) },
+		{ "handshakes", "dropped", "handshakes_dropped_total", "counter", "TLS handshakes whose client left before its turn", stat_read(&a->dropped) },
 		{ "websockets", "open", "websockets_open", "gauge", "Upgraded connections that are open", websockets - websockets_ended },
 		{ "websockets", "opened", "websockets_opened_total", "counter", "Connections upgraded", websockets },
 		{ "bytes", "received", "bytes_received_total", "counter", "Bytes received on all sockets", stat_read(&s->bytes_received) },

@@ -19,7 +19,7 @@ default_ca = authority
 [authority]
 database = {directory}/database
 new_certs_dir = {directory}
-serial = {directory}/serial
+rand_serial = yes
 crlnumber = {directory}/crlnumber
 certificate = {directory}/ca.pem
 private_key = {directory}/ca.key
@@ -86,19 +86,18 @@ class Authority:
         self.configuration = self.directory / "ca.cnf"
         self.configuration.write_text(CONFIGURATION.format(directory=self.directory))
         (self.directory / "database").write_text("")
-        for counter in ("serial", "crlnumber"):
-            (self.directory / counter).write_text("1001\n")
+        (self.directory / "crlnumber").write_text("1001\n")
         self.certificate = self.directory / "ca.pem"
         key(self.directory / "ca.key", kind)
         if above is None:
-            openssl("req", "-x509", "-key", self.directory / "ca.key", "-out", self.certificate, "-days", "30", "-subj", f"/O=Test/CN={name}",
+            openssl("req", "-x509", "-key", self.directory / "ca.key", "-out", self.certificate, "-days", "400", "-subj", f"/O=Test/CN={name}",
                     "-addext", "basicConstraints=critical,CA:TRUE", "-addext", "keyUsage=critical,keyCertSign,cRLSign")
         else:
             made = above.issue(name.replace(" ", "-"), f"/O=Test/CN={name}", use_key=self.directory / "ca.key", usage=None,
                                constraints="critical,CA:TRUE", key_usage="critical,keyCertSign,cRLSign")
             self.certificate.write_text(made.pem)
 
-    def issue(self, name, subject, san=None, usage="serverAuth", kind="ec", begins=-1, ends=30, use_key=None,
+    def issue(self, name, subject, san=None, usage="serverAuth", kind="ec", begins=-1, ends=300, use_key=None,
               constraints="critical,CA:FALSE", key_usage="critical,digitalSignature"):
         base = self.directory / name
         issued = Issued(base.with_suffix(".pem"), use_key or key(base.with_suffix(".key"), kind))

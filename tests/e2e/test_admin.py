@@ -11,7 +11,8 @@ from wire import PATIENCE_S, Wire, request_bytes, upgrade_bytes
 
 CORE = {
     "connections": {"open", "accepted", "ended"}, "requests": {"total", "live", "by_status", "by_route"},
-    "handshakes": {"done", "failed", "live"}, "websockets": {"open", "opened"}, "bytes": {"received", "sent"},
+    "handshakes": {"done", "failed", "live", "full_1_2", "full_1_3", "resumed_1_2", "resumed_1_3", "at_work", "queued",
+                   "waited", "refused", "displaced", "dropped"}, "websockets": {"open", "opened"}, "bytes": {"received", "sent"},
     "ops": {"started", "ended", "live"}, "scopes": {"opened", "ended", "live"}, "chunks": {"total", "out", "lent"},
     "upstream": {"opened", "reused", "idle", "failed"}, "refusals": None,
     "ring": {"turns", "enters", "steps", "starved", "deadlines_fired"},

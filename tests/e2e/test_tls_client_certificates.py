@@ -48,8 +48,11 @@ def served(tmp_path_factory, certificates, pki, raw_session):
         {"prefix": "/raw/subject", "proxy": "raw", "client": ["subject:CN=Monitor 4,O=CRO"]},
         {"prefix": "/raw/any", "proxy": "raw", "client": ["*"]},
         {"prefix": "/told", "proxy": "raw"},
-        {"path": "/count", "proxy": "raw", "client": ["two-routes.example.org"]},
+        {"path": "/groups/open", "serve": "count"},
+        {"prefix": "/groups", "proxy": "raw", "client": ["two-routes.example.org"]},
+        {"path": "/groups", "serve": "count", "client": ["*.cro.example.org"]},
         {"path": "/count", "serve": "count"},
+        {"prefix": "/", "proxy": "raw"},
     ])
     revoked = pki.client("Revoked")
     pki.clients.revoke(revoked)
@@ -175,9 +178,9 @@ BAD = {
     "expired": (lambda pki: pki.client("Expired", begins=-10, ends=-1), "certificate_expired", "tls_certificate_expired"),
     "not yet valid": (lambda pki: pki.client("Early", begins=2, ends=10), "certificate_expired", "tls_certificate_expired"),
     "revoked": (lambda pki: pki.client("Revoked"), "certificate_revoked", "tls_certificate_revoked"),
-    "for servers": (lambda pki: pki.clients.issue("Server", "/O=CRO/CN=Server", usage="serverAuth"), "unsupported_certificate", "tls_certificate_bad"),
-    "for encryption only": (lambda pki: pki.clients.issue("Encipherment", "/O=CRO/CN=E", usage="clientAuth", kind="rsa",
-                                                          key_usage="critical,keyEncipherment"), "unsupported_certificate", "tls_certificate_bad"),
+    "for servers": (lambda pki: pki.clients.issue("Server", "/O=CRO/CN=Server", usage="serverAuth"), "unsupported_certificate", "tls_certificate_usage"),
+    "for key agreement only": (lambda pki: pki.clients.issue("Agreement", "/O=CRO/CN=Agreement", usage="clientAuth",
+                                                             key_usage="critical,keyAgreement"), "unsupported_certificate", "tls_certificate_usage"),
     "too deep": (lambda pki: pki.clients_deep.issue("Deep", "/O=CRO/CN=Deep", usage="clientAuth"), "bad_certificate", "tls_certificate_deep"),
     "its own": (signed_by_itself, "unknown_ca", "tls_certificate_untrusted"),
     "issued by a client": (issued_by_client, "unknown_ca", "tls_certificate_untrusted"),
@@ -229,7 +232,7 @@ CERTIFICATES = {
 
 @pytest.mark.parametrize("who, path", [
     ("site 7", "/raw/site-7"), ("SITE 7", "/raw/site-7"), ("several", "/raw/site-7"), ("cro", "/raw/cro"), ("mail", "/raw/mail"), ("uri", "/raw/uri"),
-    ("monitor", "/raw/subject"), ("monitor", "/raw/any"), ("two routes", "/count"),
+    ("monitor", "/raw/subject"), ("monitor", "/raw/any"), ("two routes", "/groups"),
 ])
 def test_a_route_for_certain_clients_serves_them(mtls, pki, raw, who, path):
     name, san = CERTIFICATES[who]
@@ -244,6 +247,7 @@ def test_a_route_for_certain_clients_serves_them(mtls, pki, raw, who, path):
 @pytest.mark.parametrize("who, path", [
     ("monitor", "/raw/site-7"), ("site 7 as a subject", "/raw/site-7"), ("name in a uri", "/raw/site-7"), ("cro below", "/raw/cro"),
     ("cro itself", "/raw/cro"), ("any of cro", "/raw/cro"), ("MAIL", "/raw/mail"), ("uri below", "/raw/uri"), ("site 7", "/raw/subject"),
+    ("monitor", "/groups"),
 ])
 def test_a_route_for_certain_clients_refuses_others(mtls, pki, raw, who, path):
     before = mtls.refused("client_certificate_refused")
@@ -253,7 +257,7 @@ def test_a_route_for_certain_clients_refuses_others(mtls, pki, raw, who, path):
     assert mtls.refused("client_certificate_refused") == before + 1 and not raw.waiting()
 
 
-@pytest.mark.parametrize("path", ["/raw/site-7", "/raw/any"])
+@pytest.mark.parametrize("path", ["/raw/site-7", "/raw/any", "/groups"])
 def test_a_route_for_certain_clients_refuses_who_shows_nothing(mtls, pki, path):
     for ask in (lambda: attempt(mtls, context(pki), "optional.example.org", path), lambda: mtls.ask("GET", path)):  # TLS, and plain
         before = mtls.refused("client_certificate_missing")
@@ -262,8 +266,15 @@ def test_a_route_for_certain_clients_refuses_who_shows_nothing(mtls, pki, path):
         assert mtls.refused("client_certificate_missing") == before + 1
 
 
-def test_who_is_no_client_of_a_route_meets_the_next(mtls, pki):
-    assert attempt(mtls, context(pki), "optional.example.org", COUNT).status == 200
+def test_who_is_no_client_of_a_route_meets_the_next_that_names_clients(mtls, pki):
+    """And never one that names none: the routes end with one for every path, which the refusals above would fall into."""
+    cro = pki.client(*CERTIFICATES["cro"])
+    assert attempt(mtls, context(pki, None, cro), "optional.example.org", "/groups?siteId=x").status == 200
+
+
+def test_what_is_open_in_front_of_a_protected_path_stays_open(mtls, pki):
+    assert attempt(mtls, context(pki), "optional.example.org", "/groups/open?siteId=x").status == 200
+    assert attempt(mtls, context(pki, None, pki.client(*CERTIFICATES["mail"])), "optional.example.org", "/groups/open?siteId=x").status == 200
 
 
 @pytest.mark.parametrize("host", ["required.example.org", "optional.example.org", "REQUIRED.example.org:8443"])

@@ -84,10 +84,11 @@ def openssl(port, trusted, *options, name="localhost", ask=ASK):
         # In TLS 1.2 this line names the version in which the suite appeared; the session's own line does not err.
         version = re.search(r"^ +Protocol +: (TLSv1\.[0-9])$", text, re.MULTILINE)
         talk.resumed, talk.version, talk.cipher = found[1] == "Reused", version[1] if version else found[2], found[3]
-    if found := re.search(r"Server Temp Key: (?:ECDH, )?([A-Za-z0-9-]+),", text):
+    # Debian 12's openssl says "Server Temp Key" and "ECDSA"; that of 13 "Peer Temp Key" and "ecdsa_secp256r1_sha256".
+    if found := re.search(r"(?:Server|Peer) Temp Key: (?:ECDH, )?([A-Za-z0-9-]+),", text):
         talk.group = GROUPS.get(found[1], found[1])
     if found := re.search(r"Peer signature type: (\S+)", text):
-        talk.signature = "ECDSA" if found[1] == "ECDSA" else "RSA"
+        talk.signature = "ECDSA" if found[1].lower().startswith("ecdsa") else "RSA"
     if found := re.search(r"ALPN protocol: (\S+)", text):
         talk.alpn = found[1]
     talk.trusted = "Verify return code: 0 (ok)" in text

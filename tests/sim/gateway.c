@@ -8,11 +8,14 @@
  * counted must add up, and nothing may be left. */
 #include "tests/sim/gateway.h"
 
+#include "gateway/certificates.h"
 #include "gateway/config_parse.h"
 #include "gateway/upstream/pool.h"
 #include "gateway/verdict.h"
+#include "tls/context.h"
 
 #include <netinet/in.h>
+#include <psa/postern_driver.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -100,7 +103,14 @@ static void config_say(struct gw *gw, struct bytes *text)
 	};
 	struct dice *dice = gw_dice(gw);
 
-	bytes_say(text, "log: { level: error }\nlisteners: [ { address: \"127.0.0.1:80\" } ]\ntimeouts:\n");
+	bytes_say(text, "log: { level: error }\nlisteners: [ { address: \"127.0.0.1:80\"");
+	if (gw->tls) {
+		bytes_say(text, ", ");
+		gw_tls_config_say(gw, text);
+	}
+	bytes_say(text, " } ]\ntimeouts:\n");
+	if (gw->tls)
+		bytes_say(text, "  tls_handshake: %ums\n", gw_tls_handshake_ms(gw));
 	for (unsigned i = 0; i < array_count(waits); i++)
 		bytes_say(text, "  %s: %ums\n", waits[i], timeout_roll(gw));
 	/* A connection that never comes is the world's habit, not a script's; patience must not outlast the drain's. */
@@ -136,6 +146,14 @@ static void config_make(struct gw *gw)
 	bytes_fini(&text);
 }
 
+/* What each thread has for itself in the program, each core has here. */
+static void gw_on_core(struct sim *sim, unsigned core)
+{
+	struct gw *gw = sim->scenario;
+
+	postern_driver_set(gw->drivers[core]);
+}
+
 /* ---- opening, as gateway/run.c does ------------------------------------------------------------------------------------------ */
 
 static void workers_open(struct gw *gw, unsigned cores, unsigned buffers)
@@ -147,7 +165,8 @@ static void workers_open(struct gw *gw, unsigned cores, unsigned buffers)
 	gateway->config = gw->config;
 	gateway->count = count_new(cores, 100, seed);
 	gateway->workers = calloc(cores, sizeof *gateway->workers);
-	check(gateway->count && gateway->workers);
+	gateway->materials = calloc(gw->config->listener_count + 1, sizeof *gateway->materials);
+	check(gateway->count && gateway->workers && gateway->materials && certificates_read_first(gw->config, gateway->materials));
 	for (unsigned i = 0; i < cores; i++) {
 		struct worker *worker = aligned_alloc(64, (sizeof *worker + 63) / 64 * 64);
 
@@ -160,6 +179,8 @@ static void workers_open(struct gw *gw, unsigned cores, unsigned buffers)
 	}
 	sim_open(sim, cores, buffers, 1 + buffers + (unsigned)dice_scaled(gw_dice(gw), 200, 4000));
 	gateway->cores = sim->cores;
+	ticket_store_open(&gateway->tickets, NULL, gw->config->timeouts.ticket_lifetime_ms, cores,
+	                  kernel_wall_ns(sim->all[0]->kernel) / 1000000000, gw->config->log.level);
 	for (unsigned i = 0; i < cores; i++) {
 		struct worker *worker = gateway->workers[i];
 		int fd;
@@ -169,8 +190,12 @@ static void workers_open(struct gw *gw, unsigned cores, unsigned buffers)
 		do {
 			fd = kernel_listen(worker->core.kernel, (struct sockaddr *)&gw->address, sizeof gw->address, 64);
 		} while (fd < 0);
+		postern_driver_set(NULL);
 		check(worker_open(worker, &(struct worker_sockets){ .listeners = &fd, .admin = -1, .log = -1 }));
+		gw->drivers[i] = postern_driver_get();
 	}
+	sim->on_core = gw_on_core;
+	ticket_store_start(&gateway->tickets, sim->all[0]);
 }
 
 /* ---- while it runs --------------------------------------------------------------------------------------------------------------- */
@@ -294,6 +319,19 @@ static void count_check(struct gw *gw)
 	}
 }
 
+/* A thread's store of keys ends with its worker, and here both share one: no key may be in it when the first worker closes. */
+static void keys_put(struct gw *gw, unsigned core)
+{
+	struct worker *worker = gw->gateway.workers[core];
+
+	gw_on_core(gw->sim, core);
+	for (unsigned i = 0; i < gw->config->listener_count; i++) {
+		tls_context_put(worker->tls[i]);
+		worker->tls[i] = NULL;
+	}
+	ticket_store_detach(&gw->gateway.tickets, &worker->core);
+}
+
 static void gw_close(struct gw *gw)
 {
 	struct gateway *gateway = &gw->gateway;
@@ -301,11 +339,16 @@ static void gw_close(struct gw *gw)
 
 	/* Letters that came too late: as gateway/run.c does when all threads are over. */
 	for (unsigned round = 0; round < 3; round++) {
-		for (unsigned i = 0; i < cores; i++)
+		for (unsigned i = 0; i < cores; i++) {
+			gw_on_core(gw->sim, i);
 			mailbox_deliver(&gateway->workers[i]->core);
+		}
 	}
+	for (unsigned i = 0; i < cores; i++)
+		keys_put(gw, i);
 	for (unsigned i = 0; i < cores; i++) {
 		count_put(gateway->count, i);
+		gw_on_core(gw->sim, i);
 		worker_close(gateway->workers[i]);
 		worker_check(gw, i);
 	}
@@ -314,14 +357,20 @@ static void gw_close(struct gw *gw)
 	clients_fini(gw);
 	origins_fini(gw);
 	gw->sim->world.sleeps = NULL;
+	gw->sim->on_core = NULL;
 	sim_finish(gw->sim);
 	for (unsigned i = 0; i < cores; i++) {
 		worker_fini(gateway->workers[i]);
 		free(gateway->workers[i]);
 	}
+	ticket_store_close(&gateway->tickets);
+	certificates_put(gw->config, gateway->materials);
+	free(gateway->materials);
 	free(gateway->workers);
 	count_free(gateway->count);
 	config_free(gw->config);
+	if (gw->tls)
+		gw_tls_fini(gw);
 }
 
 /* ---- the scenarios --------------------------------------------------------------------------------------------------------------- */
@@ -353,6 +402,8 @@ static void gw_run(struct sim *sim, struct gw *gw)
 	world_trace(&sim->world, "clients %s, servers %s%s%s%s%s%s%s", gw->rude_clients ? "rude" : "polite",
 	            gw->rude_servers ? "rude" : "polite", gw->closes_idle ? ", close idle" : "", gw->hasty ? ", hasty" : "",
 	            gw->drains ? ", drains" : "", gw->at_once ? " at once" : "", gw->scarce ? ", scarce" : "", gw->strict ? ", strict" : "");
+	if (gw->speaks_tls)
+		gw_tls_open(gw);
 	config_make(gw);
 	workers_open(gw, (unsigned)dice_between(dice, 1, 2), 1u << dice_between(dice, 2, 7));
 	origins_open(gw);
@@ -409,6 +460,29 @@ static void drain_scenario(struct sim *sim)
 	gw_run(sim, &gw);
 }
 
+static void tls_scenario(struct sim *sim)
+{
+	struct dice *dice = sim_dice(sim);
+	struct gw gw = {
+		.speaks_tls = true, .sockets_percent = 30, .rude_clients = dice_chance(dice, 40), .rude_servers = dice_chance(dice, 20),
+		.closes_idle = dice_chance(dice, 30), .hasty = dice_chance(dice, 10), .drains = dice_chance(dice, 20),
+	};
+
+	gw_run(sim, &gw);
+}
+
+static void tls_faults_scenario(struct sim *sim)
+{
+	struct dice *dice = sim_dice(sim);
+	struct gw gw = {
+		.speaks_tls = true, .touched_percent = 70, .sockets_percent = 15, .rude_clients = true, .hasty = dice_chance(dice, 10),
+		.drains = dice_chance(dice, 25),
+	};
+
+	gw.at_once = gw.drains && dice_chance(dice, 30);
+	gw_run(sim, &gw);
+}
+
 const struct scenario SCENARIO_CLIENTS = {
 	.name = "clients", .share = 6, .run = clients_scenario,
 	.sentence = "the whole gateway, and clients that ask, pipeline, dribble, leave, reset, vanish",
@@ -427,4 +501,14 @@ const struct scenario SCENARIO_SOCKETS = {
 const struct scenario SCENARIO_DRAIN = {
 	.name = "drain", .share = 6, .run = drain_scenario,
 	.sentence = "the whole gateway, drained at any moment, and once more at once",
+};
+
+const struct scenario SCENARIO_TLS = {
+	.name = "tls", .share = 1, .run = tls_scenario,
+	.sentence = "the whole gateway with TLS, and clients of all versions, suites and groups, in records cut anywhere",
+};
+
+const struct scenario SCENARIO_TLS_FAULTS = {
+	.name = "tls_faults", .share = 1, .run = tls_faults_scenario,
+	.sentence = "the whole gateway with TLS, and clients that fall silent, lie, break off, or whose bytes are changed on the way",
 };

@@ -8,6 +8,8 @@
  * request's in fields, and its number in the pattern of its body. So whoever receives anything knows what it belongs to, and
  * every byte is checked at its place.
  *
+ * With TLS, gateway_tls.c stands between a client and its socket.
+ *
  * Words:  ask    a request as a client meant it          reply   an answer as a server meant it
  *         rude   of a client or a server: it breaks off, lies or falls silent
  *         strict of a run: nobody is rude and nothing is scarce, so every ask must get its true reply
@@ -111,16 +113,21 @@ enum manner {
 	MANNER_RESETS,
 	MANNER_VANISHES,                 /* no sign of life any more, and the connection stays */
 	MANNER_DEAF,                     /* reads no more, sends on, waits */
+	MANNER_TOUCHED,                  /* something is wrong with its TLS: gateway_tls.c */
 };
 
 struct gw {
 	struct sim *sim;
 	struct gateway gateway;
+	struct postern_driver *drivers[WORLD_CORES_MAX]; /* mbedTLS's, of each core; it asks for its thread's, and here is one thread */
 	struct config *config;
 	struct sockaddr_in address;
 	struct sockaddr_in servers[SERVERS_MAX];
 	unsigned server_count;
 
+	bool speaks_tls;
+	unsigned touched_percent;        /* of TLS's clients */
+	struct gw_tls *tls;              /* NULL: plain */
 	bool rude_clients, rude_servers, closes_idle, hasty, drains, at_once, scarce, silent_tunnels;
 	bool strict;                     /* see above; closes_idle is allowed beside it */
 	bool drain_begun;
@@ -148,6 +155,8 @@ static inline struct dice *gw_dice(struct gw *gw)
 
 /* What a client does after its upgrade was answered: gateway_socket.c. */
 struct socket_script;
+/* Its TLS: gateway_tls.c. */
+struct tls_client;
 
 struct client {
 	struct actor actor;
@@ -157,7 +166,8 @@ struct client {
 	enum manner manner;
 	uint64_t until_bytes;            /* rude: after so many, sent and received */
 	uint64_t pause_ns, not_before_ns;
-	unsigned pieces_max;
+	unsigned pieces_max;             /* of the wire */
+	size_t writes_max;               /* what is written at once; with TLS, what goes into records together */
 	bool pipelines;
 	struct bytes out, in;
 	size_t sent, in_at;
@@ -171,12 +181,36 @@ struct client {
 	unsigned status;
 	struct body_reader body;
 	struct socket_script *script;    /* NULL: no WebSocket, or not yet */
+	struct tls_client *tls;          /* NULL: plain */
 };
 
 void clients_open(struct gw *);
 void clients_check(struct gw *);
 void clients_fini(struct gw *);
 bool clients_done(const struct gw *);
+void client_shutdown(struct client *);                         /* says its end, and reads on */
+
+/* ---- gateway_tls.c ---- */
+
+void gw_tls_open(struct gw *);                                 /* certificates, and what clients share */
+void gw_tls_config_say(struct gw *, struct bytes *);           /* the listener's part */
+unsigned gw_tls_handshake_ms(const struct gw *);
+void gw_tls_check(struct gw *);                                /* behind tls_client_check of all */
+void gw_tls_fini(struct gw *);
+
+void tls_client_open(struct client *);
+void tls_client_fini(struct client *);
+bool tls_client_move(struct client *, bool receives);          /* wire and handshake; true: something moved */
+long tls_client_send(struct client *, const uint8_t *bytes, size_t n); /* as world_send */
+long tls_client_receive(struct client *, uint8_t *bytes, size_t n); /* as world_receive; 0 is close_notify */
+void tls_client_shutdown(struct client *);
+void tls_client_leave(struct client *, bool says_so);
+uint64_t tls_client_passed(const struct client *);             /* bytes of the wire, both ways */
+bool tls_client_reads_answers(const struct client *);          /* it does speak TLS */
+void tls_client_check(struct gw *, const struct client *);
+
+struct tls;
+void tls_rests(struct sim *, const struct tls *);              /* a core sleeps: may this engine rest? */
 
 /* ---- gateway_socket.c ---- */
 

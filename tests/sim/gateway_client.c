@@ -280,7 +280,7 @@ static void answers_read(struct client *c)
 		}
 		if (c->answered == c->ask_count || (c->told_close && !c->head_seen)) {
 			/* A request that was not whole may have been a HEAD: nobody could know. */
-			if (c->in_at < c->in.n && !(c->told_close && c->status == 408))
+			if (c->in_at < c->in.n && !(c->told_close && (c->status == 408 || (c->tls && c->status == 400))))
 				world_fail(world_of(c), "client %u is told more than it asked", c->index);
 			return;
 		}
@@ -343,11 +343,11 @@ static void client_send(struct client *c, bool *moved)
 	size_t limit = sendable(c), n = limit > c->sent ? limit - c->sent : 0;
 	long result;
 
-	if (n > c->pieces_max)
-		n = (size_t)dice_between(&world_of(c)->dice, 1, c->pieces_max);
+	if (n > c->writes_max)
+		n = (size_t)dice_between(&world_of(c)->dice, 1, c->writes_max);
 	if (n == 0 || c->fin_sent || c->error)
 		return;
-	result = world_send(c->socket, c->out.at + c->sent, n);
+	result = c->tls ? tls_client_send(c, c->out.at + c->sent, n) : world_send(c->socket, c->out.at + c->sent, n);
 	if (result > 0) {
 		c->sent += (size_t)result;
 		asks_mark(c, c->sent);
@@ -361,7 +361,8 @@ static void client_send(struct client *c, bool *moved)
 static void client_receive(struct client *c, bool *moved)
 {
 	uint8_t bytes[PIECE_MAX];
-	long result = world_receive(c->socket, bytes, dice_between(&world_of(c)->dice, 1, c->pieces_max));
+	size_t n = dice_between(&world_of(c)->dice, 1, c->pieces_max);
+	long result = c->tls ? tls_client_receive(c, bytes, n) : world_receive(c->socket, bytes, n);
 
 	if (result == -EAGAIN)
 		return;
@@ -377,12 +378,28 @@ static void client_receive(struct client *c, bool *moved)
 	}
 }
 
+void client_shutdown(struct client *c)
+{
+	c->fin_sent = true;
+	if (c->tls)
+		tls_client_shutdown(c);
+	else
+		world_shutdown(c->socket);
+}
+
+static uint64_t passed(const struct client *c)
+{
+	return c->tls ? tls_client_passed(c) : c->sent + c->in.n;
+}
+
 static void client_leave(struct client *c, const char *how, bool closes, bool resets)
 {
 	world_trace(world_of(c), "client %u %s: %zu of %zu sent, %zu received, %u of %u answered, error %d", c->index, how, c->sent,
 	            c->out.n, c->in.n, c->answered, c->ask_count, c->error);
 	c->done = true;
 	c->actor.at_ns = ACTOR_ASLEEP;
+	if (c->tls && closes)
+		tls_client_leave(c, !c->error);
 	c->socket->actor = NULL;
 	if (resets)
 		world_reset(c->socket);
@@ -393,7 +410,7 @@ static void client_leave(struct client *c, const char *how, bool closes, bool re
 /* True: it has. */
 static bool rude_leaves(struct client *c, bool moved)
 {
-	if (c->manner == MANNER_POLITE || c->manner == MANNER_HALF || c->sent + c->in.n < c->until_bytes)
+	if (c->manner == MANNER_POLITE || c->manner == MANNER_HALF || c->manner == MANNER_TOUCHED || passed(c) < c->until_bytes)
 		return false;
 	switch (c->manner) {
 	case MANNER_LEAVES:
@@ -417,11 +434,10 @@ static bool polite_leaves(struct client *c)
 	bool over = c->script && c->answered == c->ask_count ? socket_over(c) : c->answered == c->ask_count || c->told_close;
 
 	if (c->manner == MANNER_HALF && !c->fin_sent && !c->script && c->sent == c->out.n) {
-		c->fin_sent = true;
-		world_shutdown(c->socket);
+		client_shutdown(c);
 	}
 	/* Behind a reset that a send was told lie bytes that came before it. */
-	if (c->error && c->socket->in.size > 0)
+	if (c->error && !c->tls && c->socket->in.size > 0)
 		return false;
 	if (c->error || c->end_seen) {
 		client_leave(c, c->error ? "sees a reset" : "sees the end", true, false);
@@ -439,7 +455,7 @@ static void client_act(struct actor *actor)
 {
 	struct client *c = owner_of(actor, struct client, actor);
 	struct world *world = actor->world;
-	bool moved = false;
+	bool moved = false, deaf;
 
 	if (c->done)
 		return;
@@ -458,10 +474,16 @@ static void client_act(struct actor *actor)
 			return;
 		}
 	}
+	deaf = c->manner == MANNER_DEAF && passed(c) >= c->until_bytes;
+	if (c->tls)
+		moved = tls_client_move(c, !deaf);
 	client_send(c, &moved);
-	if (c->manner != MANNER_DEAF || c->sent + c->in.n < c->until_bytes)
+	if (!deaf)
 		client_receive(c, &moved);
-	answers_read(c);
+	if (c->tls)
+		moved |= tls_client_move(c, false); /* what reading has made it say */
+	if (!c->tls || tls_client_reads_answers(c))
+		answers_read(c);
 	if (rude_leaves(c, moved) || polite_leaves(c))
 		return;
 	if (moved) {
@@ -476,6 +498,8 @@ static enum manner manner_roll(struct gw *gw)
 {
 	struct dice *dice = gw_dice(gw);
 
+	if (gw->tls && dice_chance(dice, gw->touched_percent))
+		return MANNER_TOUCHED;
 	if (!gw->rude_clients || dice_chance(dice, 35))
 		return MANNER_POLITE;
 	return (enum manner)dice_between(dice, MANNER_HALF, MANNER_DEAF);
@@ -499,12 +523,18 @@ void clients_open(struct gw *gw)
 		c->pieces_max = (unsigned)dice_scaled(dice, gw->body_bytes_most > 2000 ? 100 + gw->body_bytes_most / 500 : 1, PIECE_MAX);
 		c->pipelines = dice_chance(dice, 40);
 		actor_init(&c->actor, world, client_act, dice_scaled(dice, 1000, 60 * WORLD_MS));
+		/* Later than others, who have got tickets then. */
+		if (gw->tls && dice_chance(dice, 50))
+			actor_in(&c->actor, dice_scaled(dice, WORLD_MS, 60000 * WORLD_MS));
 		c->first_ask = gw->ask_count;
 		if (dice_chance(dice, gw->sockets_percent))
 			socket_ask_make(c);
 		else
 			asks_make(c);
-		c->until_bytes = dice_below(dice, c->out.n * 2 + 100);
+		c->until_bytes = dice_below(dice, c->out.n * 2 + (gw->tls ? 3000 : 100));
+		c->writes_max = c->pieces_max;
+		if (gw->tls)
+			tls_client_open(c);
 	}
 }
 
@@ -538,6 +568,8 @@ static void client_check(struct gw *gw, const struct client *c)
 {
 	struct world *world = &gw->sim->world;
 
+	if (c->tls)
+		tls_client_check(gw, c);
 	if (c->manner != MANNER_POLITE || c->refused || gw->hasty || gw->at_once || gw->scarce)
 		return;
 	/* Who has dialled is accepted before a listener closes, as far as there are descriptors. */
@@ -567,6 +599,8 @@ void clients_check(struct gw *gw)
 {
 	for (unsigned i = 0; i < gw->client_count; i++)
 		client_check(gw, &gw->clients[i]);
+	if (gw->tls)
+		gw_tls_check(gw);
 }
 
 void clients_fini(struct gw *gw)
@@ -578,6 +612,7 @@ void clients_fini(struct gw *gw)
 		if (c->socket)
 			c->socket->actor = NULL;
 		socket_fini(c);
+		tls_client_fini(c);
 		bytes_fini(&c->out);
 		bytes_fini(&c->in);
 	}

@@ -42,6 +42,13 @@ void conn_rests(struct sim *sim, struct link *in_worker)
 	if (!scope_live(&c->scope))
 		return;
 	sim_tcp_rests(sim, &c->tcp, "client");
+	if (c->secure)
+		tls_rests(sim, &c->secure->tls);
+	if (STEPS[c->at].run == shake_hands) {
+		if (tls_handshake_over(&c->secure->tls))
+			gw_not_rest(sim, "a handshake is over and nobody goes on");
+		return;
+	}
 	if (STEPS[c->at].run == say_goodbye) {
 		if (c->in->bytes > 0)
 			gw_not_rest(sim, "what comes behind our goodbye is not thrown away");

@@ -338,8 +338,7 @@ static void tunnel_heard(struct client *c, struct socket_script *s)
 		c->in_at = c->in.n;
 	}
 	if (s->ends_first && c->sent == c->out.n && !c->fin_sent) {
-		c->fin_sent = true;
-		world_shutdown(c->socket);
+		client_shutdown(c);
 	}
 }
 

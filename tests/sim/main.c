@@ -34,6 +34,8 @@ static const struct scenario *const scenarios[] = {
 	&SCENARIO_UPSTREAMS,
 	&SCENARIO_SOCKETS,
 	&SCENARIO_DRAIN,
+	&SCENARIO_TLS,
+	&SCENARIO_TLS_FAULTS,
 };
 
 struct options {
@@ -217,7 +219,7 @@ int main(int count, char **words)
 			break;
 		case 'l':
 			for (size_t i = 0; i < array_count(scenarios); i++)
-				printf("%-9s %s\n", scenarios[i]->name, scenarios[i]->sentence);
+				printf("%-10s %s\n", scenarios[i]->name, scenarios[i]->sentence);
 			return 0;
 		default:
 			return usage(c == 'h' ? stdout : stderr);

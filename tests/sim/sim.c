@@ -48,6 +48,8 @@ static void turn(struct sim *sim, unsigned i)
 	if (++sim->turns > TURNS_MAX)
 		world_fail(world, "the run goes on and on: %u turns", TURNS_MAX);
 	kernel_wakes(sim->all[i]->kernel);
+	if (sim->on_core)
+		sim->on_core(sim, i);
 	if (!core_turn(sim->all[i], dice_chance(&world->dice, 95)))
 		sim->ended[i] = true;
 	/* A turn takes some microseconds; now and then the thread is not scheduled for a while. */

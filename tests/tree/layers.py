@@ -21,7 +21,7 @@ MAY_INCLUDE = {
 KNOWN_ONLY_TO = {
     re.compile(r"liburing(\.h|/)"): {"ring/kernel.c"},
     re.compile(r"linux/io_uring"): {"ring/kernel.c"},
-    re.compile(r"(mbedtls|psa)/"): {"tls/"},
+    re.compile(r"(mbedtls|psa)/"): {"tls/", "ws/accept.c"},
     re.compile(r"openssl/"): {"tls/", "ws/accept.c", "gateway/"},
     re.compile(r"llhttp\.h"): {"gateway/http/"},
     re.compile(r"(cyaml/|yaml\.h)"): {"gateway/"},

@@ -423,7 +423,7 @@ static const char tls_whole[] =
 	"  - { path: /a, serve: echo, client: [ Site-7.example.org, \"*.CRO.example.org\", \"subject:CN=Monitor 4,O=CRO\" ] }\n"
 	"  - { path: /b, serve: echo, client: [ \"spiffe://Example.org/a\", Cra.x@CRO.example.org, \"urn:uuid:1\" ] }\n"
 	"  - { path: /b, serve: echo, client: [ \"*\" ] }\n"
-	"  - { path: /b, serve: count }\n";
+	"  - { path: /c, serve: count }\n";
 
 Test(config, the_whole_of_tls_is_read)
 {
@@ -1230,25 +1230,24 @@ Test(config, a_route_behind_one_for_fewer_clients_is_reached)
 		AT("4:5") "warning: route 2 is never reached, because route 1 in line 3 takes all of it; move it before that one or remove it\n"
 		AT("8:5") "warning: route 6 is never reached, because route 4 in line 6 takes all of it; move it before that one or remove it\n"
 		AT("11:5") "warning: route 9 is never reached, because route 8 in line 10 takes all of it; move it before that one or remove it\n"
+		AT("12:5") "warning: route 10 is never reached, because route 1 in line 3 keeps all of it for certain clients; name clients here "
+			   "too or remove it\n"
 		AT("13:5") "warning: route 11 is never reached, because route 8 in line 10 takes all of it; move it before that one or remove it\n");
 }
 
-Test(config, a_route_for_clients_before_one_that_gives_all_the_same_is_a_warning)
+Test(config, an_open_route_behind_one_for_certain_clients_is_reached_where_it_is_wider)
 {
 	EXPECT_SAID(ASKED
-		"upstreams: [ { name: e, servers: [ '1.1.1.1:1' ] }, { name: f, servers: [ '1.1.1.1:2' ] } ]\n"
-		"routes:\n  - { prefix: /a, proxy: e, client: [ a.org ] }\n  - { prefix: /b, proxy: f, client: [ a.org ] }\n"
-		"  - { prefix: /c, proxy: e, client: [ a.org ] }\n  - { prefix: /c, proxy: f }\n"
-		"  - { prefix: /d, proxy: e, client: [ a.org ], host: x.org }\n  - { prefix: /, proxy: e }\n"
-		"  - { prefix: /e, proxy: e, client: [ a.org ] }\n",
-		AT("4:37") "warning: route 1 keeps nobody out, because route 6 in line 9 serves the same to every other client; name clients "
-			   "there too, or make it narrower\n"
-		AT("8:37") "warning: route 5 keeps nobody out, because route 6 in line 9 serves the same to every other client; name clients "
-			   "there too, or make it narrower\n"
-		AT("10:5") "warning: route 7 is never reached, because route 6 in line 9 takes all of it; move it before that one or remove it\n");
-	EXPECT_SAID(ASKED "routes: [ { prefix: /a, serve: echo, client: [ a.org ] }, { prefix: /a/b, serve: echo },\n"
-			  "  { path: /a, serve: echo }, { host: x.org, serve: echo } ]\n",
-		"");
+		"routes:\n  - { prefix: /a/open, serve: echo }\n  - { prefix: /a, serve: echo, client: [ a.org ] }\n"
+		"  - { path: /a/b, serve: echo }\n  - { prefix: /a, serve: count }\n"
+		"  - { prefix: /c, serve: echo, client: [ a.org ], host: x.org }\n  - { prefix: /c, serve: echo, host: '*.org' }\n"
+		"  - { prefix: /c, serve: count, host: x.org, client: [ b.org ] }\n  - { prefix: /c, serve: echo }\n"
+		"  - { prefix: /, serve: echo }\n",
+		AT("5:5") "warning: route 3 is never reached, because route 2 in line 4 keeps all of it for certain clients; name clients here "
+			  "too or remove it\n"
+		AT("6:5") "warning: route 4 is never reached, because route 2 in line 4 keeps all of it for certain clients; name clients here "
+			  "too or remove it\n"
+		AT("9:5") "warning: route 7 is never reached, because route 6 in line 8 takes all of it; move it before that one or remove it\n");
 }
 
 Test(config, faults_carry_their_kind)
@@ -1268,8 +1267,8 @@ Test(config, faults_carry_their_kind)
 		{ "admin: a\nroutes: [{path: /, serve: echo}, {path: /, serve: echo}]",
 			&CONFIG_ROUTE_UNREACHED },
 		{ "admin: a\nroutes: [{path: /, serve: echo, client: ['*']}]", &CONFIG_CLIENT_UNASKED },
-		{ ASKED "routes: [{path: /a, serve: echo, client: ['*']}, {prefix: /, serve: echo}]",
-			&CONFIG_CLIENT_MOOT },
+		{ ASKED "routes: [{prefix: /, serve: echo, client: ['*']}, {path: /a, serve: echo}]",
+			&CONFIG_ROUTE_UNREACHED },
 	};
 
 	for (unsigned i = 0; i < array_count(rows); i++) {

@@ -224,43 +224,115 @@ Test(gateway_route, one_condition_and_one_name_of_several_are_enough)
 	cr_assert_not(route_admits(&route, &identity));
 }
 
-Test(gateway_route, a_route_for_others_is_passed_over_and_told_when_nothing_else_serves)
+/* What a request to `host` and `path` meets: the index of a route, or none and the refusal. */
+struct met {
+	const char *host, *path;
+	const struct tls_identity *client;
+	int index;
+	const struct reason *refusal;
+};
+
+static void expect_met(const struct config *config, const struct met *cases, unsigned count)
 {
-	struct config_client seven = { CONFIG_CLIENT_DNS, "site-7.org" }, any = { CONFIG_CLIENT_ANY, "*" };
+	for (unsigned i = 0; i < count; i++) {
+		const struct met *met = &cases[i];
+		const struct reason *refusal = NULL;
+		const struct config_route *found =
+			route_find(config, http_text_of(met->host), http_text_of(met->path), met->client, &refusal);
+
+		cr_expect_eq(found, met->index < 0 ? NULL : &config->routes[met->index], "%u: %s %s is given route %d, not %d", i, met->host,
+		             met->path, found ? (int)(found - config->routes) : -1, met->index);
+		cr_expect(met->index >= 0 || refusal == met->refusal, "%u: %s", i, refusal ? refusal->name : "none");
+	}
+}
+
+static char *const names_seven[] = { (char *)"DNS:site-7.org" }, *const names_cro[] = { (char *)"DNS:a.cro.org" };
+static const struct tls_identity seven = { .names = (char **)names_seven, .name_count = 1, .subject = (char *)"CN=seven" };
+static const struct tls_identity cro = { .names = (char **)names_cro, .name_count = 1, .subject = (char *)"CN=cro" };
+static const struct tls_identity monitor = { .subject = (char *)"CN=Monitor 4" };
+static const struct tls_identity stranger = { .subject = (char *)"CN=stranger" };
+static const struct config_client for_seven = { CONFIG_CLIENT_DNS, "site-7.org" }, for_cro = { CONFIG_CLIENT_DNS, "*.cro.org" };
+static const struct config_client for_monitor = { CONFIG_CLIENT_SUBJECT, "CN=Monitor 4" }, for_any = { CONFIG_CLIENT_ANY, "*" };
+
+#define FOR(wanted) .clients = (struct config_client *)&(wanted), .client_count = 1
+
+Test(gateway_route, three_groups_of_clients_are_told_apart_on_one_path_and_all_others_refused)
+{
 	struct config_route routes[] = {
-		{ .match = CONFIG_MATCH_PREFIX, .path = "/both", .clients = &seven, .client_count = 1 },
-		{ .match = CONFIG_MATCH_PREFIX, .path = "/both" },
-		{ .match = CONFIG_MATCH_PREFIX, .path = "/seven", .clients = &seven, .client_count = 1 },
-		{ .match = CONFIG_MATCH_PREFIX, .path = "/", .host = "h", .clients = &any, .client_count = 1 },
+		{ .match = CONFIG_MATCH_PREFIX, .path = "/monitor", FOR(for_seven) },
+		{ .match = CONFIG_MATCH_PREFIX, .path = "/monitor", FOR(for_cro) },
+		{ .match = CONFIG_MATCH_PATH, .path = "/other" },
+		{ .match = CONFIG_MATCH_PREFIX, .path = "/monitor", FOR(for_monitor) },
+		{ .match = CONFIG_MATCH_PREFIX, .path = "/" },
+		{ .match = CONFIG_MATCH_PREFIX, .path = "/monitor", FOR(for_any) },
 	};
 	const struct config config = { .routes = routes, .route_count = array_count(routes) };
-	char *seven_names[] = { (char *)"DNS:site-7.org" }, *eight_names[] = { (char *)"DNS:site-8.org" };
-	const struct tls_identity identity_seven = { .names = seven_names, .name_count = 1 };
-	const struct tls_identity identity_eight = { .names = eight_names, .name_count = 1 };
-	const struct {
-		const char *host, *path;
-		const struct tls_identity *client;
-		int index;
-		const struct reason *refusal;
-	} cases[] = {
-		{ "g", "/both", &identity_seven, 0, NULL },
-		{ "g", "/both", &identity_eight, 1, NULL },
-		{ "g", "/both", NULL, 1, NULL },
-		{ "g", "/seven", &identity_seven, 2, NULL },
-		{ "g", "/seven", &identity_eight, -1, &CLIENT_CERTIFICATE_REFUSED },
-		{ "g", "/seven", NULL, -1, &CLIENT_CERTIFICATE_MISSING },
-		{ "h", "/seven", &identity_eight, 3, NULL },
-		{ "h", "/seven", NULL, -1, &CLIENT_CERTIFICATE_MISSING },
-		{ "g", "/none", &identity_seven, -1, &ROUTE_NONE },
+	const struct met cases[] = {
+		{ "h", "/monitor", &seven, 0, NULL },
+		{ "h", "/monitor/4", &cro, 1, NULL },
+		{ "h", "/monitor", &monitor, 3, NULL },
+		/* The last route would take the stranger, and is behind one that ends the search. */
+		{ "h", "/monitor", &stranger, -1, &CLIENT_CERTIFICATE_REFUSED },
+		{ "h", "/monitor", NULL, -1, &CLIENT_CERTIFICATE_MISSING },
+		{ "h", "/monitor/4", NULL, -1, &CLIENT_CERTIFICATE_MISSING },
+		/* What is not protected is open to all, whatever stands in front of it. */
+		{ "h", "/monitors", NULL, 4, NULL },
+		{ "h", "/other", NULL, 2, NULL },
+		{ "h", "/", &stranger, 4, NULL },
+		{ "h", "/", &seven, 4, NULL },
+	};
+
+	expect_met(&config, cases, array_count(cases));
+}
+
+Test(gateway_route, an_open_route_in_front_serves_all)
+{
+	struct config_route routes[] = {
+		{ .match = CONFIG_MATCH_PREFIX, .path = "/monitor/public" },
+		{ .match = CONFIG_MATCH_PREFIX, .path = "/monitor", FOR(for_seven) },
+		{ .match = CONFIG_MATCH_PREFIX, .path = "/" },
+		{ .match = CONFIG_MATCH_PATH, .path = "/late", FOR(for_seven) },
+	};
+	const struct config config = { .routes = routes, .route_count = array_count(routes) };
+	const struct met cases[] = {
+		{ "h", "/monitor/public", NULL, 0, NULL },
+		{ "h", "/monitor/public", &stranger, 0, NULL },
+		{ "h", "/monitor/public/a", &seven, 0, NULL },
+		{ "h", "/monitor/publicly", NULL, -1, &CLIENT_CERTIFICATE_MISSING },
+		{ "h", "/monitor/publicly", &stranger, -1, &CLIENT_CERTIFICATE_REFUSED },
+		{ "h", "/monitor", &seven, 1, NULL },
+		{ "h", "/late", NULL, 2, NULL },
+		{ "h", "/late", &stranger, 2, NULL },
+		{ "h", "/late", &seven, 2, NULL },
+	};
+
+	expect_met(&config, cases, array_count(cases));
+}
+
+Test(gateway_route, a_route_protects_its_own_host_and_path_alone)
+{
+	struct config_route routes[] = {
+		{ .match = CONFIG_MATCH_PREFIX, .path = "/a", .host = "h", FOR(for_seven) },
+		{ .match = CONFIG_MATCH_ANY, .path = "", .host = "h", FOR(for_any) },
+		{ .match = CONFIG_MATCH_PREFIX, .path = "/b", FOR(for_seven) },
+		{ .match = CONFIG_MATCH_PREFIX, .path = "/a" },
+	};
+	const struct config config = { .routes = routes, .route_count = array_count(routes) };
+	const struct met cases[] = {
+		{ "h", "/a", &seven, 0, NULL },
+		{ "h", "/a", &stranger, 1, NULL },
+		{ "h", "/a", NULL, -1, &CLIENT_CERTIFICATE_MISSING },
+		{ "h", "/none", NULL, -1, &CLIENT_CERTIFICATE_MISSING },
+		{ "h", "*", NULL, -1, &CLIENT_CERTIFICATE_MISSING },
+		{ "g", "/a", NULL, 3, NULL },
+		{ "g", "/a", &stranger, 3, NULL },
+		/* At the end of the routes the certificate is told too. */
+		{ "g", "/b", &seven, 2, NULL },
+		{ "g", "/b", &stranger, -1, &CLIENT_CERTIFICATE_REFUSED },
+		{ "g", "/b", NULL, -1, &CLIENT_CERTIFICATE_MISSING },
+		{ "g", "/none", &seven, -1, &ROUTE_NONE },
 		{ "g", "/none", NULL, -1, &ROUTE_NONE },
 	};
 
-	for (unsigned i = 0; i < array_count(cases); i++) {
-		const struct reason *refusal = NULL;
-		const struct config_route *found =
-			route_find(&config, http_text_of(cases[i].host), http_text_of(cases[i].path), cases[i].client, &refusal);
-
-		cr_assert_eq(found, cases[i].index < 0 ? NULL : &routes[cases[i].index], "%u", i);
-		cr_assert(found || refusal == cases[i].refusal, "%u: %s", i, refusal ? refusal->name : "none");
-	}
+	expect_met(&config, cases, array_count(cases));
 }

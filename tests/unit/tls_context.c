@@ -289,3 +289,298 @@ Test(tls_context, each_thread_has_its_own)
 	for (size_t i = 0; i < array_count(threads); i++)
 		pthread_join(threads[i], NULL);
 }
+
+/* ---- the choice ---- */
+
+/* A ClientHello of OpenSSL's, read by us. */
+struct said {
+	uint8_t bytes[4096];
+	struct tls_client_hello hello;
+};
+
+struct wish {
+	int version_min, version_max;            /* 0: both */
+	const char *suites_12, *groups, *signatures, *alpn;
+};
+
+static void say(struct said *said, struct wish wish)
+{
+	SSL_CTX *c = SSL_CTX_new(TLS_client_method());
+	SSL *client;
+	const struct reason *reason;
+	int n;
+
+	SSL_CTX_set_security_level(c, 0);
+	SSL_CTX_set_min_proto_version(c, wish.version_min ? wish.version_min : TLS1_2_VERSION);
+	SSL_CTX_set_max_proto_version(c, wish.version_max ? wish.version_max : TLS1_3_VERSION);
+	cr_assert(!wish.suites_12 || SSL_CTX_set_cipher_list(c, wish.suites_12) == 1);
+	cr_assert(!wish.groups || SSL_CTX_set1_groups_list(c, wish.groups) == 1);
+	cr_assert(!wish.signatures || SSL_CTX_set1_sigalgs_list(c, wish.signatures) == 1);
+	client = SSL_new(c);
+	if (wish.alpn)
+		SSL_set_alpn_protos(client, (const unsigned char *)wish.alpn, (unsigned)strlen(wish.alpn));
+	SSL_set_bio(client, BIO_new(BIO_s_mem()), BIO_new(BIO_s_mem()));
+	SSL_set_connect_state(client);
+	SSL_do_handshake(client);
+	n = BIO_read(SSL_get_wbio(client), said->bytes, sizeof said->bytes);
+	cr_assert_gt(n, TLS_HEADER_BYTES);
+	reason = tls_client_hello_parse(said->bytes + TLS_HEADER_BYTES, (size_t)n - TLS_HEADER_BYTES, &said->hello);
+	cr_assert_null(reason, "%s: %s", reason->name, wish.signatures);
+	SSL_free(client);
+	SSL_CTX_free(c);
+	ERR_clear_error();
+}
+
+/* Hosts 0 (the default, default.example), 1 (asks.example), 2 (*.plain.example), 3 (too.example, asks). */
+static struct tls_context *hosts_made(bool strict, enum tls_version version_min, enum tls_version version_max)
+{
+	static const char *const NAMES[] = { "default.example", "asks.example", "*.plain.example", "too.example" };
+	const struct tls_certificate_files both[] = { { files.ec, files.ec_key }, { files.rsa, files.rsa_key } };
+	struct tls_host_files hosts[4];
+	const struct tls_listener_files listener = {
+		.address = "x",
+		.hosts = hosts,
+		.host_count = array_count(hosts),
+		.strict = strict,
+		.version_min = version_min,
+		.version_max = version_max,
+	};
+	struct tls_context *context;
+
+	for (unsigned i = 0; i < array_count(hosts); i++)
+		hosts[i] = (struct tls_host_files){
+			.names = &NAMES[i],
+			.name_count = 1,
+			.certificates = both,
+			.certificate_count = 2,
+			.client = { .ca = i % 2 ? files.ec : NULL },
+		};
+	context = rig_context_listening(&listener, &fault);
+	cr_assert(context, "%s", fault.sentence);
+	return context;
+}
+
+static int host_chosen(const struct tls_context *context, const struct tls_choice *choice)
+{
+	return (int)(choice->host - context->hosts);
+}
+
+Test(tls_context, the_name_chooses_the_host_and_strictly_none_is_refused)
+{
+	struct said said;
+
+	say(&said, (struct wish){ 0 });
+	for (int strict = 0; strict < 2; strict++) {
+		struct tls_context *context = hosts_made(strict, TLS_1_2, TLS_1_3);
+		struct tls_choice choice;
+
+		cr_assert_null(tls_context_choose(context, &said.hello, "asks.example", &choice));
+		cr_assert_eq(host_chosen(context, &choice), 1);
+		cr_assert_null(tls_context_choose(context, &said.hello, "a.plain.example", &choice));
+		cr_assert_eq(host_chosen(context, &choice), 2);
+		cr_assert_null(tls_context_choose(context, &said.hello, "default.example", &choice));
+		cr_assert_eq(host_chosen(context, &choice), 0);
+		choice.host = NULL;
+		if (strict) {
+			cr_assert_eq(tls_context_choose(context, &said.hello, NULL, &choice), &TLS_NAME_MISSING);
+			cr_assert_eq(tls_context_choose(context, &said.hello, "plain.example", &choice), &TLS_NAME_UNKNOWN);
+			cr_assert_eq(tls_context_choose(context, &said.hello, "a.b.plain.example", &choice), &TLS_NAME_UNKNOWN);
+			cr_assert_eq(tls_context_choose(context, &said.hello, "", &choice), &TLS_NAME_UNKNOWN);
+			cr_assert_null(choice.host);
+		} else {
+			static const char *const NOBODY[] = { NULL, "plain.example", "a.b.plain.example", "elsewhere.example" };
+
+			for (unsigned i = 0; i < array_count(NOBODY); i++) {
+				cr_assert_null(tls_context_choose(context, &said.hello, NOBODY[i], &choice));
+				cr_assert_eq(host_chosen(context, &choice), 0);
+			}
+		}
+		tls_context_put(context);
+	}
+}
+
+Test(tls_context, versions_are_those_of_the_listener)
+{
+	static const struct {
+		enum tls_version serves_min, serves_max;
+		int offers_min, offers_max;
+		unsigned version;                /* 0: refused */
+	} CASES[] = {
+		{ TLS_1_2, TLS_1_2, TLS1_2_VERSION, TLS1_3_VERSION, TLS_1_2 },
+		{ TLS_1_2, TLS_1_2, TLS1_2_VERSION, TLS1_2_VERSION, TLS_1_2 },
+		{ TLS_1_2, TLS_1_2, TLS1_3_VERSION, TLS1_3_VERSION, 0 },
+		{ TLS_1_3, TLS_1_3, TLS1_2_VERSION, TLS1_3_VERSION, TLS_1_3 },
+		{ TLS_1_3, TLS_1_3, TLS1_2_VERSION, TLS1_2_VERSION, 0 },
+		{ TLS_1_3, TLS_1_3, TLS1_3_VERSION, TLS1_3_VERSION, TLS_1_3 },
+		{ TLS_1_2, TLS_1_3, TLS1_2_VERSION, TLS1_3_VERSION, TLS_1_3 },
+		{ TLS_1_2, TLS_1_3, TLS1_2_VERSION, TLS1_2_VERSION, TLS_1_2 },
+		{ TLS_1_2, TLS_1_3, TLS1_3_VERSION, TLS1_3_VERSION, TLS_1_3 },
+	};
+
+	for (unsigned i = 0; i < array_count(CASES); i++) {
+		struct tls_context *context = hosts_made(false, CASES[i].serves_min, CASES[i].serves_max);
+		struct tls_choice choice;
+		const struct reason *reason;
+		struct said said;
+		struct rig r;
+
+		say(&said, (struct wish){ .version_min = CASES[i].offers_min, .version_max = CASES[i].offers_max });
+		reason = tls_context_choose(context, &said.hello, NULL, &choice);
+		cr_assert_eq(reason, CASES[i].version ? NULL : &TLS_VERSION_UNSUPPORTED, "case %u", i);
+		cr_assert_eq(said.hello.version, CASES[i].version, "case %u", i);
+		/* And mbedTLS sees it the same way. */
+		rig_open(&r, context);
+		rig_client(&r, CASES[i].offers_min, NULL);
+		SSL_set_max_proto_version(r.client, CASES[i].offers_max);
+		cr_assert_eq(rig_shake(&r), CASES[i].version != 0, "case %u", i);
+		cr_assert_eq(r.tls.version, CASES[i].version, "case %u", i);
+		cr_assert_eq(r.tls.failure, reason);
+		rig_close(&r);
+		tls_context_put(context);
+	}
+}
+
+Test(tls_context, a_client_of_other_protocols_is_refused_and_one_without_the_extension_is_not)
+{
+	struct tls_context *with = rig_context(&files, "e"), *without;
+	const struct tls_certificate_files one = { files.ec, files.ec_key };
+	struct tls_choice choice;
+	struct said said;
+
+	without = rig_context_of(&one, 1, NULL, &fault);
+	say(&said, (struct wish){ .alpn = "\x03irc\x08http/1.0" });
+	cr_assert_eq(tls_context_choose(with, &said.hello, NULL, &choice), &TLS_PROTOCOL_UNSUPPORTED);
+	cr_assert_null(tls_context_choose(without, &said.hello, NULL, &choice));
+	say(&said, (struct wish){ .alpn = "\x03irc\x08http/1.1" });
+	cr_assert_null(tls_context_choose(with, &said.hello, NULL, &choice));
+	say(&said, (struct wish){ 0 });
+	cr_assert_null(tls_context_choose(with, &said.hello, NULL, &choice));
+	/* A name that only begins like ours, or that ours begins with. */
+	say(&said, (struct wish){ .alpn = "\x07http/1.\x09http/1.1x\x01h" });
+	cr_assert_eq(tls_context_choose(with, &said.hello, NULL, &choice), &TLS_PROTOCOL_UNSUPPORTED);
+	tls_context_put(with);
+	tls_context_put(without);
+}
+
+static const struct {
+	const char *what;
+	struct wish wish;
+	char chosen;                             /* of the list "er": 'e', 'r', 0: none */
+} VERIFIES[] = {
+	{ "1.3, all", { TLS1_3_VERSION, 0, NULL, NULL, NULL, NULL }, 'e' },
+	{ "1.3, RSA first in its list", { TLS1_3_VERSION, 0, NULL, NULL, "RSA-PSS+SHA256:ECDSA+SHA256", NULL }, 'e' },
+	{ "1.3, RSA alone", { TLS1_3_VERSION, 0, NULL, NULL, "RSA-PSS+SHA256", NULL }, 'r' },
+	{ "1.3, X25519 alone: the scheme names the curve", { TLS1_3_VERSION, 0, NULL, "X25519", "ECDSA+SHA256:RSA-PSS+SHA256", NULL }, 'e' },
+	{ "1.3, ECDSA of another curve", { TLS1_3_VERSION, 0, NULL, NULL, "ECDSA+SHA384:RSA-PSS+SHA256", NULL }, 'r' },
+	{ "1.3, PKCS#1 is nothing for a handshake", { TLS1_3_VERSION, 0, NULL, NULL, "RSA+SHA256:ECDSA+SHA384", NULL }, 0 },
+	{ "1.3, neither", { TLS1_3_VERSION, 0, NULL, NULL, "ECDSA+SHA384:RSA-PSS+SHA512", NULL }, 0 },
+	{ "1.2, all", { 0, TLS1_2_VERSION, NULL, NULL, NULL, NULL }, 'e' },
+	{ "1.2, RSA first in its lists", { 0, TLS1_2_VERSION, "ECDHE-RSA-AES128-GCM-SHA256:ECDHE-ECDSA-AES128-GCM-SHA256", NULL, "RSA+SHA256:ECDSA+SHA256", NULL }, 'e' },
+	{ "1.2, without P-256", { 0, TLS1_2_VERSION, NULL, "X25519", NULL, NULL }, 'r' },
+	{ "1.2, without the scheme", { 0, TLS1_2_VERSION, NULL, NULL, "RSA+SHA256:ECDSA+SHA384", NULL }, 'r' },
+	{ "1.2, suites of RSA alone", { 0, TLS1_2_VERSION, "ECDHE-RSA-AES128-GCM-SHA256", NULL, NULL, NULL }, 'r' },
+	{ "1.2, suites of ECDSA alone", { 0, TLS1_2_VERSION, "ECDHE-ECDSA-AES128-GCM-SHA256", NULL, NULL, NULL }, 'e' },
+	{ "1.2, suites of ECDSA alone, and no P-256", { 0, TLS1_2_VERSION, "ECDHE-ECDSA-AES128-GCM-SHA256", "X25519", NULL, NULL }, 0 },
+	{ "1.2, suites of RSA and a scheme of ECDSA", { 0, TLS1_2_VERSION, "ECDHE-RSA-AES128-GCM-SHA256", NULL, "ECDSA+SHA256:RSA+SHA384", NULL }, 0 },
+	{ "1.2, PSS alone", { 0, TLS1_2_VERSION, "ECDHE-RSA-AES128-GCM-SHA256", NULL, "RSA-PSS+SHA256", NULL }, 0 },
+};
+
+/* As the file list says, whatever the client would like best: and the handshake uses that one. */
+Test(tls_context, the_certificate_is_the_first_of_the_list_that_the_client_can_verify)
+{
+	static const char *const LISTS[] = { "er", "re" };
+
+	for (unsigned l = 0; l < array_count(LISTS); l++) {
+		struct tls_context *context = rig_context(&files, LISTS[l]);
+
+		for (unsigned i = 0; i < array_count(VERIFIES); i++) {
+			const struct wish *wish = &VERIFIES[i].wish;
+			char chosen = VERIFIES[i].chosen;
+			struct tls_choice choice;
+			const struct reason *reason;
+			struct said said;
+			struct rig r;
+
+			/* Who can verify both gets the other one of the other list. */
+			if (l == 1 && chosen == 'e' && !(wish->suites_12 && !strstr(wish->suites_12, "RSA")))
+				chosen = 'r';
+			say(&said, *wish);
+			reason = tls_context_choose(context, &said.hello, NULL, &choice);
+			cr_assert_eq(reason, chosen ? NULL : &TLS_NOTHING_SHARED, "%s, %s", LISTS[l], VERIFIES[i].what);
+			if (chosen) {
+				cr_assert_eq(LISTS[l][choice.certificate], chosen, "%s, %s", LISTS[l], VERIFIES[i].what);
+				cr_assert_eq(choice.ecdsa, chosen == 'e');
+			}
+
+			rig_open(&r, context);
+			rig_client(&r, wish->version_min ? wish->version_min : TLS1_2_VERSION, wish->suites_12);
+			SSL_set_max_proto_version(r.client, wish->version_max ? wish->version_max : TLS1_3_VERSION);
+			if (wish->groups)
+				SSL_set1_groups_list(r.client, wish->groups);
+			if (wish->signatures)
+				SSL_set1_sigalgs_list(r.client, wish->signatures);
+			cr_assert_eq(rig_shake(&r), chosen != 0, "%s, %s: %s", LISTS[l], VERIFIES[i].what,
+				r.tls.failure ? r.tls.failure->name : "stuck");
+			if (chosen) {
+				EVP_PKEY *key = X509_get0_pubkey(SSL_get0_peer_certificate(r.client));
+
+				cr_assert_eq(EVP_PKEY_get_base_id(key) == EVP_PKEY_EC ? 'e' : 'r', chosen);
+			} else {
+				cr_assert_eq(r.tls.failure, &TLS_NOTHING_SHARED);
+			}
+			rig_close(&r);
+		}
+		tls_context_put(context);
+	}
+}
+
+/* ---- misdirected requests ---- */
+
+Test(tls_context, a_request_for_another_host_is_misdirected_where_one_of_the_two_asks)
+{
+	static const char *const REQUESTS[] = { "default.example", "asks.example", "a.plain.example", "too.example",
+		"nobody.example", "ASKS.Example", "", "A.PLAIN.EXAMPLE" };
+	/* Which host each of them is for: nobody's is the default's. */
+	static const int WANTS[] = { 0, 1, 2, 3, 0, 1, 0, 2 };
+	struct tls_context *context = hosts_made(false, TLS_1_2, TLS_1_3), *single = rig_context(&files, "e");
+	struct tls_choice choice = { 0 };
+	char longest[300];
+
+	for (int at = 0; at < 4; at++) {
+		choice.host = &context->hosts[at];
+		for (unsigned i = 0; i < array_count(REQUESTS); i++) {
+			bool want = WANTS[i] != at && (WANTS[i] % 2 || at % 2);
+			size_t n = strlen(REQUESTS[i]);
+			char *exact = malloc(n ? n : 1);
+
+			memcpy(exact, REQUESTS[i], n);
+			cr_assert_eq(tls_context_misdirects(context, &choice, exact, n), want, "at %d for %s", at, REQUESTS[i]);
+			free(exact);
+		}
+	}
+	/* Longer than a name can be: it is nobody's too. */
+	memset(longest, 'a', sizeof longest);
+	choice.host = &context->hosts[1];
+	cr_assert(tls_context_misdirects(context, &choice, longest, TLS_NAME_BYTES_MAX));
+	cr_assert(tls_context_misdirects(context, &choice, longest, sizeof longest));
+	choice.host = &single->hosts[0];
+	cr_assert(!tls_context_misdirects(single, &choice, "nobody.example", 14));
+	tls_context_put(context);
+	tls_context_put(single);
+}
+
+/* The only host asks: whoever is there was asked. */
+Test(tls_context, a_lone_host_that_asks_misdirects_nobody)
+{
+	const struct tls_certificate_files one = { files.ec, files.ec_key };
+	const struct tls_host_files host = { .certificates = &one, .certificate_count = 1, .client = { .ca = files.ec, .required = true } };
+	const struct tls_listener_files listener = { .address = "x", .hosts = &host, .host_count = 1, .tickets = true,
+		.version_min = TLS_1_2, .version_max = TLS_1_3 };
+	struct tls_context *context = rig_context_listening(&listener, &fault);
+	struct tls_choice choice = { .host = &context->hosts[0] };
+
+	cr_assert(!tls_context_misdirects(context, &choice, "any.example", 11));
+	cr_assert(tls_host_asks(&context->hosts[0]));
+	cr_assert_null(tls_host_tickets(&context->hosts[0]));    /* a ticket would carry its owner past the question */
+	tls_context_put(context);
+}

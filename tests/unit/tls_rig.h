@@ -17,6 +17,7 @@
 #include <openssl/rsa.h>
 #include <openssl/ssl.h>
 #include <openssl/x509.h>
+#include <openssl/x509v3.h>
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -93,6 +94,99 @@ UNUSED static void rig_files_remove(struct rig_files *files)
 
 	snprintf(command, sizeof command, "rm -rf '%s'", files->directory);
 	check(system(command) == 0);
+}
+
+/* ---- authorities, and what they issue ---- */
+
+struct rig_issued {
+	EVP_PKEY *key;
+	X509 *certificate;
+};
+
+UNUSED static void rig_extend(X509 *x, int nid, const char *value)
+{
+	X509_EXTENSION *extension = X509V3_EXT_conf_nid(NULL, NULL, nid, value);
+
+	check(extension && X509_add_ext(x, extension, -1) == 1);
+	X509_EXTENSION_free(extension);
+}
+
+/* `issuer` NULL: by itself. `names`: as OpenSSL writes them ("DNS:a.example,email:b@example"), or NULL. Days from today. */
+UNUSED static struct rig_issued rig_issue(const char *common_name, const struct rig_issued *issuer, bool authority,
+	const char *names, unsigned serial, int from_days, int to_days)
+{
+	struct rig_issued made = { EVP_EC_gen("P-256"), X509_new() };
+	X509 *x = made.certificate;
+	X509_NAME *name = X509_get_subject_name(x);
+
+	X509_set_version(x, 2);
+	ASN1_INTEGER_set(X509_get_serialNumber(x), serial);
+	X509_gmtime_adj(X509_getm_notBefore(x), 86400L * from_days - 60);
+	X509_gmtime_adj(X509_getm_notAfter(x), 86400L * to_days + 60);
+	X509_NAME_add_entry_by_txt(name, "CN", MBSTRING_ASC, (const unsigned char *)common_name, -1, -1, 0);
+	X509_set_issuer_name(x, issuer ? X509_get_subject_name(issuer->certificate) : name);
+	X509_set_pubkey(x, made.key);
+	rig_extend(x, NID_basic_constraints, authority ? "critical,CA:TRUE" : "critical,CA:FALSE");
+	if (authority)
+		rig_extend(x, NID_key_usage, "critical,keyCertSign,cRLSign");
+	if (names)
+		rig_extend(x, NID_subject_alt_name, names);
+	check(X509_sign(x, issuer ? issuer->key : made.key, EVP_sha256()) > 0);
+	return made;
+}
+
+UNUSED static void rig_issued_free(struct rig_issued *made)
+{
+	EVP_PKEY_free(made->key);
+	X509_free(made->certificate);
+	*made = (struct rig_issued){ 0 };
+}
+
+/* `how`: "w", or "a" behind what is there. */
+UNUSED static void rig_write_certificate(const struct rig_issued *made, const char *path, const char *how)
+{
+	FILE *file = fopen(path, how);
+
+	check(file && PEM_write_X509(file, made->certificate) == 1);
+	fclose(file);
+}
+
+UNUSED static void rig_write_key(const struct rig_issued *made, const char *path)
+{
+	FILE *file = fopen(path, "w");
+
+	check(file && PEM_write_PKCS8PrivateKey(file, made->key, NULL, NULL, 0, NULL, NULL) == 1);
+	fclose(file);
+}
+
+/* Revokes one serial, or none (0). */
+UNUSED static void rig_write_list(const struct rig_issued *issuer, unsigned serial, int from_days, int next_days, const char *path,
+	const char *how)
+{
+	X509_CRL *list = X509_CRL_new();
+	ASN1_TIME *from = X509_gmtime_adj(NULL, 86400L * from_days - 60), *next = X509_gmtime_adj(NULL, 86400L * next_days + 60);
+	FILE *file = fopen(path, how);
+
+	X509_CRL_set_version(list, 1);
+	X509_CRL_set_issuer_name(list, X509_get_subject_name(issuer->certificate));
+	X509_CRL_set1_lastUpdate(list, from);
+	X509_CRL_set1_nextUpdate(list, next);
+	if (serial > 0) {
+		X509_REVOKED *revoked = X509_REVOKED_new();
+		ASN1_INTEGER *number = ASN1_INTEGER_new();
+
+		ASN1_INTEGER_set(number, serial);
+		X509_REVOKED_set_serialNumber(revoked, number);
+		X509_REVOKED_set_revocationDate(revoked, from);
+		X509_CRL_add0_revoked(list, revoked);
+		ASN1_INTEGER_free(number);
+	}
+	check(X509_CRL_sign(list, issuer->key, EVP_sha256()) > 0);
+	check(file && PEM_write_X509_CRL(file, list) == 1);
+	fclose(file);
+	ASN1_TIME_free(from);
+	ASN1_TIME_free(next);
+	X509_CRL_free(list);
 }
 
 static const char *const RIG_PROTOCOLS[] = { "h2", "http/1.1", NULL };

@@ -21,12 +21,12 @@
 struct driver;
 struct driver_key;
 
-/* Made and installed, for the calling thread. NULL with *missing NULL: there is no driver, and mbedTLS computes. NULL with
- * *missing a name: libcrypto has not what we need of that name (a configuration of its own may restrict it), and no
- * handshake should be made behind its back. */
+/* Made and installed, for the calling thread, which has one at a time (check). NULL with *missing NULL: there is no driver, and
+ * mbedTLS computes. NULL with *missing a name: libcrypto has not what we need of that name (a configuration of its own may
+ * restrict it), and no handshake should be made behind its back. */
 struct driver *driver_new(const char **missing);
 
-/* check: its keys have been freed. NULL is harmless. */
+/* check: its keys have been freed. Handshakes that it served have ended too: their keys are in its form. NULL is harmless. */
 void driver_free(struct driver *);
 
 /* `der`: RFC 8017's RSAPrivateKey or RFC 5915's ECPrivateKey with its parameters, of P-256. NULL: libcrypto does not take it.

@@ -3,7 +3,8 @@
  * The file is always read by mbedTLS, so what is refused is refused in the same words with either backend. With a driver the
  * key then moves into libcrypto: mbedTLS keeps an opaque key, by which it asks the driver to sign, and forgets the bytes.
  *
- *   PEM ─▶ mbedtls_pk ─▶ DER ─▶ driver key ◀─ its address ─ PSA key ◀─ pk (opaque)          without a driver:  PEM ─▶ pk
+ *   with a driver     PEM ─▶ mbedtls_pk ─▶ DER ─▶ driver key ◀─ its address ─ PSA key ◀─ pk (opaque)
+ *   without           PEM ─▶ pk
  *
  * Owner: whoever embeds the struct; it does not move between private_key_parse and private_key_fini.
  * Thread: the driver's. RSA is blinded in each operation, so even signing writes to a key: each core parses its own.
