@@ -128,14 +128,16 @@ const struct reason *tls_context_choose(const struct tls_context *context, struc
 
 bool tls_context_misdirects(const struct tls_context *context, const struct tls_choice *choice, const char *name, size_t n)
 {
-	const struct tls_material_host *wanted;
+	const struct tls_material_host *wanted = NULL;
 	char lower[TLS_NAME_BYTES_MAX];
 
-	if (context->host_count == 1 || n > sizeof lower)
+	if (context->host_count == 1)
 		return false;
-	for (size_t i = 0; i < n; i++)
-		lower[i] = name[i] >= 'A' && name[i] <= 'Z' ? (char)(name[i] - 'A' + 'a') : name[i];
-	wanted = tls_material_find(context->material, lower, n);
+	if (n <= sizeof lower) {
+		for (size_t i = 0; i < n; i++)
+			lower[i] = name[i] >= 'A' && name[i] <= 'Z' ? (char)(name[i] - 'A' + 'a') : name[i];
+		wanted = tls_material_find(context->material, lower, n);
+	}
 	if (!wanted)
 		wanted = &context->material->hosts[0];
 	/* Also the other way round: that its certificate satisfies one host's authority says nothing to another. */

@@ -85,7 +85,25 @@ static bool file_has(const struct tls_bytes *file, const char *words)
 	return strstr((const char *)file->bytes, words) != NULL;
 }
 
+static unsigned file_count(const struct tls_bytes *file, const char *words)
+{
+	unsigned count = 0;
+
+	for (const char *at = (const char *)file->bytes; (at = strstr(at, words)); at += strlen(words))
+		count++;
+	return count;
+}
+
 /* ---- certificate and key ---- */
+
+static unsigned chain_length(const mbedtls_x509_crt *chain)
+{
+	unsigned length = 0;
+
+	for (; chain && chain->version; chain = chain->next)
+		length++;
+	return length;
+}
 
 /* What was parsed, as long as it is looked at. */
 struct parsed {
@@ -111,6 +129,10 @@ static bool chain_read(mbedtls_x509_crt *chain, struct tls_bytes *file, const ch
 		return tls_fault_say(fault, "%s: %d of its certificates cannot be read", path, error);
 	if (error < 0)
 		return tls_fault_say(fault, "%s: its certificate cannot be read: %s", path, mbedtls_says(error, text, sizeof text));
+	/* mbedTLS stops without a word where a file was cut. */
+	if (chain_length(chain) != file_count(file, "-----BEGIN CERTIFICATE-----"))
+		return tls_fault_say(fault, "%s: is cut off: of %u certificates only %u are whole", path,
+			file_count(file, "-----BEGIN CERTIFICATE-----"), chain_length(chain));
 	return true;
 }
 
@@ -271,9 +293,12 @@ static const struct tls_material_name *name_look_up(const struct tls_material *m
 
 const struct tls_material_host *tls_material_find(const struct tls_material *material, const char *name, size_t n)
 {
-	const struct tls_material_name *found = name_look_up(material, name, n, false);
+	const struct tls_material_name *found;
 	const char *dot = memchr(name, '.', n);
 
+	if (memchr(name, 0, n))
+		return NULL;
+	found = name_look_up(material, name, n, false);
 	/* RFC 6125 §6.4.3: a wildcard stands for the leftmost label alone. */
 	if (!found && dot && dot > name)
 		found = name_look_up(material, dot, n - (size_t)(dot - name), true);
@@ -310,11 +335,59 @@ static bool protocols_copy(struct tls_material_host *host, const char *const *al
 	return true;
 }
 
+static bool names_equal(const mbedtls_x509_buf *a, const mbedtls_x509_buf *b)
+{
+	return a->len == b->len && memcmp(a->p, b->p, a->len) == 0;
+}
+
+/* mbedTLS looks only at the lists that there are: without its authority's own, a certificate passes as not revoked. */
+static void lists_warn_of_gaps(const mbedtls_x509_crt *authorities, const mbedtls_x509_crl *lists, const struct tls_client_files *files,
+	struct tls_fault *fault)
+{
+	char name[256];
+
+	for (const mbedtls_x509_crt *one = authorities; one && one->version; one = one->next) {
+		bool listed = false;
+
+		for (const mbedtls_x509_crl *list = lists; list && list->version; list = list->next)
+			listed |= names_equal(&list->issuer_raw, &one->subject_raw);
+		if (!listed && mbedtls_x509_dn_gets(name, sizeof name, &one->subject) > 0)
+			tls_fault_warn(fault, "%s: has no list of the authority \"%s\", so none of its certificates is ever revoked", files->crl, name);
+	}
+	for (const mbedtls_x509_crl *list = lists; list && list->version; list = list->next) {
+		bool known = false;
+
+		for (const mbedtls_x509_crt *one = authorities; one && one->version; one = one->next)
+			known |= names_equal(&list->issuer_raw, &one->subject_raw);
+		if (!known && mbedtls_x509_dn_gets(name, sizeof name, &list->issuer) > 0)
+			tls_fault_warn(fault, "%s: a list in it is that of \"%s\", who is not in %s", files->crl, name, files->ca);
+		if (mbedtls_x509_time_is_past(&list->next_update))
+			tls_fault_warn(fault, "%s: a list in it was to be renewed by %04d-%02d-%02d; until it is, its authority's clients are refused",
+				files->crl, list->next_update.year, list->next_update.mon, list->next_update.day);
+	}
+}
+
+static bool lists_read(struct tls_material_host *host, const mbedtls_x509_crt *authorities, const struct tls_client_files *files,
+	struct tls_fault *fault)
+{
+	mbedtls_x509_crl lists;
+	char text[128];
+	int error;
+
+	if (!file_read(&host->crl, files->crl, fault))
+		return false;
+	mbedtls_x509_crl_init(&lists);
+	error = mbedtls_x509_crl_parse(&lists, host->crl.bytes, host->crl.n);
+	if (error == 0)
+		lists_warn_of_gaps(authorities, &lists, files, fault);
+	mbedtls_x509_crl_free(&lists);
+	return error == 0 || tls_fault_say(fault, "%s: is not a PEM list of revoked certificates: %s", files->crl,
+		mbedtls_says(error, text, sizeof text));
+}
+
 static bool client_read(struct tls_material_host *host, const struct tls_client_files *files, struct tls_fault *fault)
 {
-	mbedtls_x509_crt chain;
-	mbedtls_x509_crl crl;
-	char text[128];
+	mbedtls_x509_crt authorities;
 	bool good;
 
 	if (!files->ca)
@@ -322,31 +395,17 @@ static bool client_read(struct tls_material_host *host, const struct tls_client_
 	host->client_asked = true;
 	host->client_required = files->required;
 	host->client_depth = files->depth;
-	mbedtls_x509_crt_init(&chain);
-	good = chain_read(&chain, &host->ca, files->ca, fault);
+	mbedtls_x509_crt_init(&authorities);
+	good = chain_read(&authorities, &host->ca, files->ca, fault);
 	if (good) {
-		chain_warn_of_time(&chain, files->ca, fault);
-		for (const mbedtls_x509_crt *one = &chain; one && one->version; one = one->next)
+		chain_warn_of_time(&authorities, files->ca, fault);
+		for (const mbedtls_x509_crt *one = &authorities; one && one->version; one = one->next)
 			if (mbedtls_x509_crt_get_ca_istrue(one) != 1)
 				tls_fault_warn(fault, "%s: one of its certificates is not that of an authority, so it can have issued none", files->ca);
 	}
-	mbedtls_x509_crt_free(&chain);
-	if (!good || !files->crl)
-		return good;
-	mbedtls_x509_crl_init(&crl);
-	good = file_read(&host->crl, files->crl, fault);
-	if (good) {
-		int error = mbedtls_x509_crl_parse(&crl, host->crl.bytes, host->crl.n);
-
-		if (error != 0)
-			good = tls_fault_say(fault, "%s: is not a PEM list of revoked certificates: %s", files->crl,
-				mbedtls_says(error, text, sizeof text));
-	}
-	for (const mbedtls_x509_crl *one = &crl; good && one && one->version; one = one->next)
-		if (mbedtls_x509_time_is_past(&one->next_update))
-			tls_fault_warn(fault, "%s: a list in it was to be renewed by %04d-%02d-%02d; until it is, its issuer's clients are refused",
-				files->crl, one->next_update.year, one->next_update.mon, one->next_update.day);
-	mbedtls_x509_crl_free(&crl);
+	if (good && files->crl)
+		good = lists_read(host, &authorities, files, fault);
+	mbedtls_x509_crt_free(&authorities);
 	return good;
 }
 

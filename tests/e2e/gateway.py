@@ -106,7 +106,10 @@ class Gateway:
     def ready(self):
         assert self.process.poll() is None, f"the gateway ended with {self.process.returncode}: {self.said()}"
         try:
-            return self.stats()["state"] == "serving"
+            stats = self.stats()
+            # Core 0 answers; the others serve when they have armed their accepts.
+            return stats["state"] == "serving" and all(
+                core["ops"]["live"] >= len(self.configuration["listeners"]) for core in stats["cores"])
         except OSError:
             return False
 

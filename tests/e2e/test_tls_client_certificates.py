@@ -134,7 +134,15 @@ def assert_turned_away(gateway, made, host, alert, reason):
     assert attempt(gateway, made, host) == alert
     eventually(lambda: (gateway.refused(reason), gateway.total()["handshakes"]["failed"]) == (before[0] + 1, before[1] + 1),
                lambda: f"{reason} is told: {gateway.refused()}")
-    assert f"({reason})" in gateway.said()
+
+
+def test_who_is_turned_away_is_a_line_for_whoever_asked_for_such_lines(mtls, pki):
+    """Of a crowd only some lines a second are written, so it is tried until there is one."""
+    def line():
+        attempt(mtls, context(pki), "required.example.org")
+        return "(tls_certificate_missing)" in mtls.said()
+
+    eventually(line, mtls.said)
 
 
 @pytest.mark.parametrize("version, alert", [(ssl.TLSVersion.TLSv1_2, "handshake_failure"), (ssl.TLSVersion.TLSv1_3, "certificate_required")])

@@ -10,7 +10,7 @@ import ssl
 import pytest
 
 from gateway import eventually
-from tls_clients import (ALERT, ALERTS, APPLICATION_DATA, ASK, CHANGE_CIPHER_SPEC, EXTENSIONS, GROUPS_X25519_P256, HANDSHAKE, KEY_SHARE, POINTS,
+from tls_clients import (ALERT, APPLICATION_DATA, CHANGE_CIPHER_SPEC, EXTENSIONS, GROUPS_X25519_P256, HANDSHAKE, KEY_SHARE, POINTS,
                          SIGNATURES, SUITES, VERSIONS, Records, Tap, client_hello, extension, message, record, records_of, reset, sni, vector,
                          words)
 from wire import connect

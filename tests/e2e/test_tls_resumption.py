@@ -161,7 +161,8 @@ def test_a_ticket_of_garbage_leads_to_a_full_handshake(tickets, pki, tmp_path, v
     path = tmp_path / "session"
     openssl(tickets.tls_port, pki.servers.certificate, version, "-sess_out", path, name="a.example.org")
     data = ssl.PEM_cert_to_DER_cert(path.read_text().replace("SSL SESSION PARAMETERS", "CERTIFICATE"))
-    ticket = bytes.fromhex("".join(re.findall(r"^ +[0-9a-f]{4} - ((?:[0-9a-f]{2}[ -]){16})", ticket_text(path), re.MULTILINE)).replace(" ", "").replace("-", ""))
+    lines = re.findall(r"^ +[0-9a-f]{4} - ((?:[0-9a-f]{2}[ -]){16})", ticket_text(path), re.MULTILINE)
+    ticket = bytes.fromhex("".join(lines).replace("-", " "))
     assert len(ticket) >= 32 and ticket[:32] in data
     at = data.index(ticket[:32])
     for place in (0, 5, 20, 31):
