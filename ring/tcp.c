@@ -181,6 +181,15 @@ static bool starved_late(const struct tcp *t)
 	return t->core->now_ms - t->held_since_ms >= patience_ms && !core_has_buffers(t->core);
 }
 
+/* A multishot receive of Linux up to 6.18 at least may miss an end that comes together with bytes: two wake-ups that it finds at once
+ * are one to it, and it asks for more bytes only where the socket says that there are. A FIN on TCP says so; a reset, and any end of a
+ * UNIX socket, does not. So these, and phases whose time runs from their start (handshake, head: nobody should wait out a deadline for
+ * a client that has gone), are received one by one. Elsewhere a reset that was missed is found by the next send, or by the deadline. */
+static bool one_by_one(const struct tcp *t)
+{
+	return t->peer.ss_family == AF_UNIX || t->wait.from_start;
+}
+
 static void step_receive(struct tcp *t)
 {
 	bool room = pipe_free(t->in) > 0;
@@ -211,7 +220,7 @@ static void step_receive(struct tcp *t)
 		}
 		return;
 	}
-	once = t->held;
+	once = t->held || one_by_one(t);
 	if (t->held) {
 		tcp_go_on(t);
 	} else if (tcp_left_ms(t) == 0) {
