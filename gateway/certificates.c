@@ -1,24 +1,31 @@
 /* See gateway/certificates.h. */
 #include "gateway/certificates.h"
+#include "gateway/verdict.h"
 #include "tls/context.h"
 
 #include <stdlib.h>
 
 const struct reason CERTIFICATES_BUSY = { "reload_busy", "the certificates are being read again already" };
 const struct reason CERTIFICATES_BAD = { "reload_failed", "a certificate file could not be used; what was in force stays" };
+const struct reason CERTIFICATES_INCOMPLETE = { "reload_incomplete",
+	"a core could not take the certificates that were read again; what was in force stays, and its log line says why" };
+const struct reason CERTIFICATES_LATE = { "reload_late",
+	"not all cores have taken the certificates that were read again; they will when they can" };
+
+struct swap {                            /* one core's share */
+	struct message message;
+	struct reload *reload;
+	bool failed;
+};
 
 struct reload {
 	struct worker *worker;           /* core 0's */
 	struct task *wakes;
+	struct tls_material **materials; /* a reference each, until it is over */
+	struct swap **swaps;             /* by core */
 	unsigned missing;                /* cores that have not answered */
-	unsigned failed;
-};
-
-struct swap {
-	struct message message;
-	struct reload *reload;
-	bool failed;
-	struct tls_material *materials[];
+	bool failed;                     /* written by core 0 between its two messages */
+	bool again;                      /* somebody asked meanwhile, and need not be told */
 };
 
 /* ---- reading --------------------------------------------------------------------------------------------------------------- */
@@ -106,12 +113,18 @@ bool certificates_read(const struct config *config, struct tls_thread *thread, s
 {
 	bool good = true;
 
+	fault->sentence[0] = 0;
 	for (unsigned i = 0; i < config->listener_count; i++)
 		materials[i] = NULL;
+	/* All of them, so that a person hears of all; the first one is the answer. */
 	for (unsigned i = 0; i < config->listener_count; i++) {
+		struct tls_fault own;
+
 		if (config->listeners[i].tls.certificate_count == 0)
 			continue;
-		materials[i] = listener_read(config, &config->listeners[i], thread, fault);
+		materials[i] = listener_read(config, &config->listeners[i], thread, &own);
+		if (!materials[i] && good)
+			*fault = own;
 		good &= materials[i] != NULL;
 	}
 	if (!good)
@@ -204,92 +217,158 @@ void certificates_close(struct worker *worker)
 {
 	contexts_put(worker, worker->tls);
 	worker->tls = NULL;
+	contexts_put(worker, worker->tls_prepared);
+	worker->tls_prepared = NULL;
 	ticket_store_detach(&worker->gateway->tickets, &worker->core);
 	tls_thread_fini(&worker->thread);
 }
 
 /* ---- a reload ---------------------------------------------------------------------------------------------------------------- */
 
-static void swap_free(struct swap *swap, const struct config *config)
+/* First each core makes its contexts and keeps them aside; when all have, each puts them in force; where one could not, none does. */
+
+static void swap_send(struct reload *reload, unsigned to, message_deliver *deliver)
 {
-	certificates_put(config, swap->materials);
-	free(swap);
+	struct swap *swap = reload->swaps[to];
+
+	swap->message.deliver = deliver;
+	core_post(&reload->worker->core, to, &swap->message);
 }
 
-static void reload_answered(struct core *core, struct message *message)
+static void reload_end(struct reload *reload)
 {
-	struct swap *swap = owner_of(message, struct swap, message);
-	struct reload *reload = swap->reload;
-	struct worker *worker = core->gateway;
+	struct worker *worker = reload->worker;
+	const bool again = reload->again;
 
-	reload->failed += swap->failed;
-	swap_free(swap, worker->config);
-	if (--reload->missing > 0)
-		return;
-	log_say(worker->config->log.level, CONFIG_LOG_INFO, reload->failed ? "certificates: not every core could take the new ones" :
-	                                                                       "certificates: read again, and in force");
+	worker->reload_outcome = reload->failed ? &CERTIFICATES_INCOMPLETE : NULL;
+	log_say(worker->config->log.level, reload->failed ? CONFIG_LOG_ERROR : CONFIG_LOG_INFO, "%s",
+	        reload->failed ? CERTIFICATES_INCOMPLETE.sentence : "certificates: read again, and in force");
+	if (!reload->failed) {
+		certificates_put(worker->config, worker->gateway->materials);
+		free(worker->gateway->materials);
+		worker->gateway->materials = reload->materials;
+	} else {
+		certificates_put(worker->config, reload->materials);
+		free(reload->materials);
+	}
 	if (reload->wakes)
 		task_wake(reload->wakes);
-	worker->reload = NULL;
+	for (unsigned i = 0; i < worker->gateway->cores.count; i++)
+		free(reload->swaps[i]);
+	free(reload->swaps);
 	free(reload);
+	worker->reload = NULL;
+	if (again)
+		certificates_reload_by_signal(worker);
 }
 
-static void swap_delivered(struct core *to, struct message *message)
+static void swap_answered(struct core *core, struct message *message)
+{
+	struct reload *reload = owner_of(message, struct swap, message)->reload;
+
+	(void)core;
+	if (--reload->missing == 0)
+		reload_end(reload);
+}
+
+static void swap_finished(struct core *to, struct message *message)
 {
 	struct swap *swap = owner_of(message, struct swap, message);
 	struct worker *worker = to->gateway;
 
-	/* A core that has ended has no contexts any more, and needs none. */
-	if (worker->tls) {
-		struct tls_context **contexts = contexts_new(worker, swap->materials);
-
-		swap->failed = !contexts;
-		if (contexts) {
-			contexts_put(worker, worker->tls);
-			worker->tls = contexts;
-		}
+	/* A core that has ended meanwhile has no contexts any more, and needs none. */
+	if (worker->tls && !swap->reload->failed) {
+		contexts_put(worker, worker->tls);
+		worker->tls = worker->tls_prepared;
+	} else if (worker->tls) {
+		contexts_put(worker, worker->tls_prepared);
 	}
-	swap->message.deliver = reload_answered;
+	if (worker->tls)
+		worker->tls_prepared = NULL;
+	swap->message.deliver = swap_answered;
+	core_post(to, 0, &swap->message);
+}
+
+static void swap_prepared(struct core *core, struct message *message)
+{
+	struct swap *swap = owner_of(message, struct swap, message);
+	struct reload *reload = swap->reload;
+	const unsigned count = reload->worker->gateway->cores.count;
+
+	(void)core;
+	reload->failed |= swap->failed;
+	if (--reload->missing > 0)
+		return;
+	reload->missing = count;
+	for (unsigned i = 0; i < count; i++)
+		swap_send(reload, i, swap_finished);
+}
+
+static void swap_prepare(struct core *to, struct message *message)
+{
+	struct swap *swap = owner_of(message, struct swap, message);
+	struct worker *worker = to->gateway;
+
+	if (worker->tls) {
+		worker->tls_prepared = contexts_new(worker, swap->reload->materials);
+		swap->failed = !worker->tls_prepared;
+	}
+	swap->message.deliver = swap_prepared;
 	core_post(to, 0, &swap->message);
 }
 
 const struct reason *certificates_reload(struct worker *worker, struct task *wakes, struct tls_fault *fault)
 {
-	struct gateway *gateway = worker->gateway;
-	const unsigned listeners = worker->config->listener_count;
+	const unsigned listeners = worker->config->listener_count, cores = worker->gateway->cores.count;
 	struct tls_material **materials;
+	struct reload *reload;
 
 	check(worker->core.index == 0);
 	if (worker->reload)
 		return &CERTIFICATES_BUSY;
+	if (!worker->tls)
+		return &GATEWAY_DRAINING; /* this core has ended; its mail is delivered still */
 	materials = calloc(listeners + 1, sizeof *materials);
 	check(materials);
 	if (!certificates_read(worker->config, &worker->thread, materials, fault)) {
 		free(materials);
 		return &CERTIFICATES_BAD;
 	}
-	certificates_put(worker->config, gateway->materials);
-	free(gateway->materials);
-	gateway->materials = materials;
-	worker->reload = calloc(1, sizeof *worker->reload);
-	check(worker->reload);
-	*worker->reload = (struct reload){ .worker = worker, .wakes = wakes, .missing = gateway->cores.count };
-	for (unsigned i = 0; i < gateway->cores.count; i++) {
-		struct swap *swap = calloc(1, sizeof *swap + (listeners + 1) * sizeof *swap->materials);
-
-		check(swap);
-		swap->message.deliver = swap_delivered;
-		swap->reload = worker->reload;
-		for (unsigned k = 0; k < listeners; k++)
-			swap->materials[k] = materials[k] ? tls_material_take(materials[k]) : NULL;
-		core_post(&worker->core, i, &swap->message);
+	reload = worker->reload = calloc(1, sizeof *reload);
+	check(reload);
+	*reload = (struct reload){
+		.worker = worker,
+		.wakes = wakes,
+		.materials = materials,
+		.swaps = calloc(cores, sizeof *reload->swaps),
+		.missing = cores,
+	};
+	check(reload->swaps);
+	for (unsigned i = 0; i < cores; i++) {
+		reload->swaps[i] = calloc(1, sizeof *reload->swaps[i]);
+		check(reload->swaps[i]);
+		reload->swaps[i]->reload = reload;
+		swap_send(reload, i, swap_prepare);
 	}
 	return NULL;
 }
 
-bool certificates_reloaded(const struct worker *worker)
+void certificates_reload_by_signal(struct worker *worker)
 {
-	return !worker->reload;
+	struct tls_fault fault;
+	const struct reason *reason = certificates_reload(worker, NULL, &fault);
+
+	/* Files may have changed since they were read: once more, when this time is over. */
+	if (reason == &CERTIFICATES_BUSY)
+		worker->reload->again = true;
+	else if (reason)
+		log_say(worker->config->log.level, CONFIG_LOG_ERROR, "SIGHUP: %s", reason->sentence);
+}
+
+const struct reason *certificates_reload_outcome(const struct worker *worker, bool *over)
+{
+	*over = !worker->reload;
+	return *over ? worker->reload_outcome : NULL;
 }
 
 void certificates_forget(struct worker *worker, struct task *wakes)

@@ -1,7 +1,7 @@
 /* gateway/certificates.h — the TLS of the listeners: files read once, contexts of each core, new ones when asked.
  *
  *   start    main reads ─▶ struct tls_material for each listener ─▶ each core makes its own tls_context of it
- *   reload   core 0 reads ─▶ all good? ─▶ a message to each core ─▶ it swaps its contexts ─▶ a message back
+ *   reload   core 0 reads ─▶ all good? ─▶ each core makes contexts, aside ─▶ all could? ─▶ each core puts them in force ─▶ told
  *
  * A connection keeps the context that it began with: a reload touches none. Where one file is bad nothing is changed anywhere, and the sentence says which.
  * The files are read by core 0 while it serves: some milliseconds, when somebody asks for it.
@@ -16,6 +16,8 @@
 
 extern const struct reason CERTIFICATES_BUSY;        /* a reload is under way already */
 extern const struct reason CERTIFICATES_BAD;         /* a file could not be used; the old ones stay in force */
+extern const struct reason CERTIFICATES_INCOMPLETE;  /* a core could not take them; the old ones stay in force everywhere */
+extern const struct reason CERTIFICATES_LATE;        /* who asked has waited long enough for the cores; they go on */
 
 /* Reads all files of all listeners: `materials` has room for one a listener, NULL stays where there is no TLS. False: nothing is
  * held, and what is wrong was told (log_say), as are warnings either way. */
@@ -35,7 +37,12 @@ void certificates_close(struct worker *);
 /* On core 0. NULL: the files are read, and `wakes` is woken when all cores have them; otherwise CERTIFICATES_BAD with a sentence, or
  * CERTIFICATES_BUSY, and nothing has changed. */
 const struct reason *certificates_reload(struct worker *core0, struct task *wakes, struct tls_fault *);
-bool certificates_reloaded(const struct worker *core0);  /* no reload is under way */
+
+/* The same for whoever does not wait: what is wrong goes to standard error, and during a reload another one follows. */
+void certificates_reload_by_signal(struct worker *core0);
+
+/* When it is *over: NULL, or why it failed. */
+const struct reason *certificates_reload_outcome(const struct worker *core0, bool *over);
 void certificates_forget(struct worker *core0, struct task *wakes); /* it has ended, and is not to be woken */
 
 #endif

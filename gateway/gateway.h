@@ -45,7 +45,9 @@ struct worker {
 	unsigned listener_count;
 	struct tls_thread thread;        /* what this core has for TLS */
 	struct tls_context **tls;        /* by listener; NULL: plain */
+	struct tls_context **tls_prepared; /* made at a reload, and not in force yet */
 	struct reload *reload;           /* on core 0: certificates are being read again */
+	const struct reason *reload_outcome; /* of the last one; NULL: well */
 	struct upstream_pool *pools;     /* by upstream */
 	struct health *health;           /* of every server that is asked how it is; none of them while draining */
 	unsigned health_count;

@@ -29,6 +29,56 @@ static bool prefix_matches(const char *prefix, struct http_text path)
 	return path.size == size || prefix[size - 1] == '/' || path.bytes[size] == '/';
 }
 
+/* RFC 3986 §3.3: "the semicolon (";") and equals ("=") reserved characters are often used to delimit parameters and parameter
+ * values applicable to that segment." To a service that takes them off, as those made of servlets do, /monitor;a and /;/monitor
+ * are /monitor; some open the escape first. Here a path is read as such a service reads it, byte by byte. */
+struct bare {
+	struct http_text rest;
+	char before;
+};
+
+/* Of the parameters that begin here, up to the end of their segment; 0: none do. */
+static size_t parameters_size(struct http_text rest)
+{
+	const char *slash;
+
+	if (rest.bytes[0] != ';' && !(rest.size >= 3 && memcmp(rest.bytes, "%3B", 3) == 0))
+		return 0;
+	slash = memchr(rest.bytes, '/', rest.size);
+	return slash ? (size_t)(slash - rest.bytes) : rest.size;
+}
+
+/* The next byte; false: that was all. Parameters are passed over, and the empty segments that they leave. */
+static bool bare_next(struct bare *bare, char *c)
+{
+	while (bare->rest.size > 0) {
+		size_t parameters = parameters_size(bare->rest), used = parameters > 0 ? parameters : 1;
+
+		*c = bare->rest.bytes[0];
+		bare->rest.bytes += used;
+		bare->rest.size -= used;
+		if (parameters > 0 || (*c == '/' && bare->before == '/'))
+			continue;
+		bare->before = *c;
+		return true;
+	}
+	return false;
+}
+
+static bool bare_matches(const struct config_route *route, struct http_text path)
+{
+	struct bare bare = { .rest = path };
+	const char *wanted = route->path;
+	char c;
+
+	for (; *wanted; wanted++)
+		if (!bare_next(&bare, &c) || c != *wanted)
+			return false;
+	if (!bare_next(&bare, &c))
+		return true;
+	return route->match == CONFIG_MATCH_PREFIX && (c == '/' || wanted[-1] == '/');
+}
+
 bool route_matches(const struct config_route *route, struct http_text host_name, struct http_text path)
 {
 	if (!host_matches(route->host, host_name))
@@ -37,11 +87,17 @@ bool route_matches(const struct config_route *route, struct http_text host_name,
 	case CONFIG_MATCH_ANY:
 		return true;
 	case CONFIG_MATCH_PATH:
-		return http_text_is(path, route->path);
+		if (http_text_is(path, route->path))
+			return true;
+		break;
 	case CONFIG_MATCH_PREFIX:
-		return prefix_matches(route->path, path);
+		if (prefix_matches(route->path, path))
+			return true;
+		break;
 	}
-	return false;
+	/* Who may come in is not left to how the service reads paths. A route that is open to all keeps to what was written: with a
+	 * wider reading of it, in front of a protected one, more would be open. */
+	return route->client_count > 0 && bare_matches(route, path);
 }
 
 /* ---- clients ---- */

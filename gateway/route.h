@@ -22,13 +22,15 @@
 #include "ring/reason.h"
 #include "tls/identity.h"
 
-/* `host_name` without port, in any case of letters; `path` normalised; `client` NULL: no verified certificate was shown.
+/* `host_name` without port and dot at its end, in any case of letters; `path` normalised; `client` NULL: no verified certificate was shown.
  * NULL with *refusal: ROUTE_NONE where no route matches host and path; where one does and it or those behind it do not admit
  * this client, CLIENT_CERTIFICATE_MISSING or, where one was shown, CLIENT_CERTIFICATE_REFUSED. */
 const struct config_route *route_find(const struct config *, struct http_text host_name, struct http_text path,
 	const struct tls_identity *client, const struct reason **refusal);
 
-/* Without regard to the client. A prefix matches at path segments: /sites matches /sites and /sites/7, not /sitemap; "/" matches all. */
+/* Without regard to the client. A prefix matches at path segments: /sites matches /sites and /sites/7, not /sitemap; "/" matches all.
+ * Paths are compared with the case of their letters. A route for certain clients also matches what is its path to a service that
+ * takes parameters off segments: /sites;a=b/7 and /;/sites. */
 bool route_matches(const struct config_route *, struct http_text host_name, struct http_text path);
 
 /* True when the route has no condition on clients, or `client` meets one of them. */

@@ -20,6 +20,7 @@
 
 #define BUFFERS 256u                     /* to receive into, a core: few enough to stay in the cache */
 #define SITES_MAX (1u << 20)
+#define GOODBYE_ROUNDS 6u                /* of mail between cores that have ended: the longest talk is two questions and two answers */
 
 /* ---- signals ------------------------------------------------------------------------------------------------------------------ */
 
@@ -52,11 +53,7 @@ static void signals_step(struct task *task)
 	if (signals->noted) {
 		signals->noted = false;
 		if (signals->got.ssi_signo == SIGHUP) {
-			struct tls_fault fault;
-			const struct reason *reason = certificates_reload(worker, NULL, &fault);
-
-			if (reason)
-				log_say(worker->log.level, CONFIG_LOG_ERROR, "SIGHUP: %s", reason->sentence);
+			certificates_reload_by_signal(worker);
 		} else if (!signals->told_once) {
 			signals->told_once = true;
 			log_say(worker->log.level, CONFIG_LOG_INFO, "stopping: no new connections; those that are open have %u s",
@@ -252,7 +249,7 @@ static bool core_opened(const struct worker *worker)
  * answer, and whatever a message holds, ends as it would have. */
 static void gateway_close(struct gateway *gateway)
 {
-	for (unsigned round = 0; round < 3; round++)
+	for (unsigned round = 0; round < GOODBYE_ROUNDS; round++)
 		for (unsigned i = 0; i < gateway->cores.count; i++)
 			if (core_opened(gateway->workers[i]))
 				mailbox_deliver(&gateway->workers[i]->core);

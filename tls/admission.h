@@ -9,10 +9,11 @@
  *   finishing   its first part is done: what is left costs little, and ends what holds memory
  *   resuming    comes with a ticket: a client who was here before, for half the price
  *   full        all others
- * Finishing ones go first. The others take turns: in every other one full ones go before resuming ones, because bringing a
- * ticket is easy, and nobody may keep new clients out with it. Who comes when `queued_max` wait is refused. Of those at work, which means that memory
- * of mbedTLS exists, there are `at_work_max` at most; when others wait for a place, the oldest of them that has been at work for
- * DISPLACED_AFTER_MS, and for whose client we wait, has to go: nobody needs as long who answers.
+ * Finishing ones go first. The other two take turns, one by one, because bringing a ticket is easy, and nobody may keep new clients
+ * out with it. Who comes when `queued_max` wait is refused. Of those at work, which means that memory
+ * of mbedTLS exists, there are `at_work_max` at most; when others wait for a place, the oldest of them that have been at work for
+ * DISPLACED_AFTER_MS, and for whose clients we wait, have to go: nobody needs as long who answers. When very many wait it is
+ * DISPLACED_SOON_MS.
  *
  * Owner: struct tls_thread; each place in the queue is embedded in who asks.   Thread: its core's.
  * Units: one unit is about a resumed handshake.   Errors: ADMISSION_REFUSED; displaced.
@@ -46,8 +47,10 @@ struct admission {
 	struct link at_work;             /* the oldest first */
 	unsigned at_work_max, queued_max;
 	unsigned queued_count, at_work_count;
+	unsigned finishing_count;        /* of those queued: they have their place */
 	uint64_t turn;                   /* that `units_left` is of */
 	int units_left;                  /* below 0: owed by the next turns */
+	bool full_next;                  /* when both wait, a full one goes before a resuming one */
 	struct admission_stats stats;
 };
 
@@ -57,6 +60,7 @@ struct admission_place {
 	struct task *wakes;              /* when granted or displaced */
 	uint64_t since_ms;               /* at work */
 	uint8_t units;
+	uint8_t class;                   /* enum admission_class */
 	bool queued, granted, works, displaced;
 };
 

@@ -75,12 +75,36 @@ static int certificate_asked(mbedtls_ssl_context *ssl)
 	return mbedtls_ssl_set_hs_own_cert(ssl, &c->chain, &c->key.pk);
 }
 
+static bool buffers_equal(const mbedtls_x509_buf *a, const mbedtls_x509_buf *b)
+{
+	return a->len == b->len && memcmp(a->p, b->p, a->len) == 0;
+}
+
+static bool trusted_by_itself(const struct tls_host *host, const mbedtls_x509_crt *certificate)
+{
+	for (const mbedtls_x509_crt *one = &host->ca; one && one->version; one = one->next)
+		if (buffers_equal(&one->raw, &certificate->raw))
+			return true;
+	return false;
+}
+
+static bool issuer_has_list(const struct tls_host *host, const mbedtls_x509_crt *certificate)
+{
+	for (const mbedtls_x509_crl *list = &host->crl; list && list->version; list = list->next)
+		if (buffers_equal(&list->issuer_raw, &certificate->issuer_raw))
+			return true;
+	return false;
+}
+
 /* Called from the authority down to the client's own, which is depth 0. */
 static int client_verified(void *argument, mbedtls_x509_crt *certificate, int depth, uint32_t *flags)
 {
 	const struct tls_host *host = argument;
 
-	(void)certificate;
+	/* mbedTLS lets pass whom no list concerns; but where revocation is wanted, a list that is missing, or of somebody else, must not
+	 * mean that nobody is revoked. */
+	if (host->material->crl.n > 0 && !trusted_by_itself(host, certificate) && !issuer_has_list(host, certificate))
+		*flags |= MBEDTLS_X509_BADCRL_NOT_TRUSTED;
 	if (depth > (int)host->material->client_depth + 1)
 		*flags |= MBEDTLS_X509_BADCERT_OTHER;
 	return 0;
@@ -126,22 +150,54 @@ const struct reason *tls_context_choose(const struct tls_context *context, struc
 	return &TLS_NOTHING_SHARED;
 }
 
+/* In lower case. False for what is no name of the DNS, nor nothing, nor an IPv6 address: such as routes with a wildcard may match, and no host. */
+static bool name_read(char lower[TLS_NAME_BYTES_MAX], const char *name, size_t n)
+{
+	char before = '.';
+
+	if (n > TLS_NAME_BYTES_MAX)
+		return false;
+	for (size_t i = 0; i < n; i++) {
+		char c = name[i] >= 'A' && name[i] <= 'Z' ? (char)(name[i] - 'A' + 'a') : name[i];
+		bool plain = (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-' || c == '_';
+
+		if (!plain && !(c == '.' && before != '.') && name[0] != '[')
+			return false;
+		lower[i] = before = c;
+	}
+	return n == 0 || before != '.';
+}
+
+static bool another_asks(const struct tls_material_host *host, const struct tls_material_host *chosen)
+{
+	return host && host != chosen && host->client_asked;
+}
+
 bool tls_context_misdirects(const struct tls_context *context, const struct tls_choice *choice, const char *name, size_t n)
 {
-	const struct tls_material_host *wanted = NULL;
+	const struct tls_material *material = context->material;
+	const struct tls_material_host *chosen = choice->host->material, *wanted, *above = NULL;
 	char lower[TLS_NAME_BYTES_MAX];
 
 	if (context->host_count == 1)
 		return false;
-	if (n <= sizeof lower) {
-		for (size_t i = 0; i < n; i++)
-			lower[i] = name[i] >= 'A' && name[i] <= 'Z' ? (char)(name[i] - 'A' + 'a') : name[i];
-		wanted = tls_material_find(context->material, lower, n);
+	/* Any of them may be meant. */
+	if (!name_read(lower, name, n)) {
+		for (unsigned i = 0; i < context->host_count; i++)
+			if (another_asks(&material->hosts[i], chosen))
+				return true;
+		return chosen->client_asked && chosen != &material->hosts[0];
 	}
-	if (!wanted)
-		wanted = &context->material->hosts[0];
+	/* Nobody's name is the default's, by SNI. But to routes a wildcard stands for any number of labels, so what lies deeper below the
+	 * wildcard of a host may be what that host was to guard. */
+	wanted = tls_material_find(material, lower, n);
+	if (!wanted) {
+		wanted = &material->hosts[0];
+		above = tls_material_find_above(material, lower, n);
+	}
 	/* Also the other way round: that its certificate satisfies one host's authority says nothing to another. */
-	return wanted != choice->host->material && (wanted->client_asked || choice->host->material->client_asked);
+	return another_asks(wanted, chosen) || another_asks(above, chosen) ||
+	       (chosen->client_asked && chosen != wanted && chosen != above);
 }
 
 /* ---- a life ---- */

@@ -1,7 +1,8 @@
 /* tls/context.h — what the handshakes of one core at one listener have in common: hosts, certificates, protocols.
  *
- * Made of a material (tls/material.h) and never changed; new files are a new context, and the old one goes when its last
- * handshake has. Nothing of it is shared between cores.
+ * Made of a material (tls/material.h) and never changed; new files are a new context, and the old one goes with the last
+ * connection that shook hands with it: a connection keeps its protocol's name, and asks which hosts there are. Nothing of it is
+ * shared between cores.
  *
  * Words:  choice   what a ClientHello leads to: the host that has the name, and the certificate that the client can verify
  *
@@ -38,8 +39,8 @@ struct tls_thread *tls_context_thread(const struct tls_context *);
 const struct reason *tls_context_choose(const struct tls_context *, struct tls_client_hello *, const char *name,
 	struct tls_choice *);
 
-/* After the handshake of a client with that choice: it asks for this name (in any case) now, which is another host's, and
- * one of the two asks its clients for certificates. */
+/* After the handshake of a client with that choice: it asks for this name (in any case, without a port and a dot at its end) now,
+ * which is or may be another host's, and one of the two asks its clients for certificates. */
 bool tls_context_misdirects(const struct tls_context *, const struct tls_choice *, const char *name, size_t n);
 
 /* For tls/handshake. The user data of each of mbedTLS's contexts must be the choice (mbedtls_ssl_set_user_data_p). */

@@ -16,7 +16,7 @@
 #define USELESS_MAX 32u
 #define UPDATES_MAX 32u
 #define UPDATES_WITHIN_MS 10000u
-#define PARTS_MAX 32u                    /* of a handshake, each of a whole record; three are usual, a chain of certificates is some more */
+#define PARTS_MAX 16u                    /* of a handshake, each of a whole record; three are usual, a chain of certificates is some more */
 #define HELLO_ROOM_BYTES 2048u           /* for a hello in pieces, without asking for memory */
 
 /* A record can be opened when its last byte has come. So a stream begins with records of one packet each, as long as TCP's
@@ -128,6 +128,8 @@ static enum move fail(struct tls *t, const struct reason *reason, bool tell)
 	if (tell && !t->wire_out->ended) {
 		if (t->step <= TLS_QUEUE)
 			tell_in_clear(t, reason);
+		else if (t->handshake)
+			tls_handshake_tell(t->handshake, reason);
 		else if (t->out.suite && tls_alert_for(reason, &alert))
 			seal_alert(t, alert);
 	}
@@ -251,8 +253,13 @@ static void handshake_done(struct tls *t)
 /* The next part has come, and asks for its turn. Behind a HelloRetryRequest the expensive one is still to come. */
 static enum move part_ask(struct tls *t)
 {
-	unsigned units = tls_handshake_begun(t->handshake) ? 1 : handshake_units(t, false);
+	bool begun = tls_handshake_begun(t->handshake);
+	/* A client's certificate is verified in the last part, and so is what stands above it. */
+	unsigned units = !begun ? handshake_units(t, false) : tls_host_asks(t->choice.host) ? 4 : 1;
 
+	/* Nothing expensive for whoever has gone. */
+	if (!begun && t->wire_in->ended)
+		return fail(t, t->wire_in->reason ? t->wire_in->reason : &TLS_HANDSHAKE_CUT, false);
 	if (t->place.queued || !tls_handshake_ready(t->handshake))
 		return WAIT;
 	if (++t->parts > PARTS_MAX)

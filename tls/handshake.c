@@ -5,6 +5,8 @@
 #include "tls/reason.h"
 #include "tls/secret.h"
 
+#include "mbedtls/ecp.h"
+#include "mbedtls/rsa.h"
 #include "mbedtls/ssl.h"
 
 #include <stddef.h>
@@ -384,6 +386,8 @@ static const struct {
 	{ MBEDTLS_ERR_SSL_UNSUPPORTED_EXTENSION, &TLS_HANDSHAKE_PARAMETER },
 	{ MBEDTLS_ERR_SSL_BAD_INPUT_DATA, &TLS_HANDSHAKE_PARAMETER },
 	{ MBEDTLS_ERR_SSL_INVALID_MAC, &TLS_HANDSHAKE_FORGED },
+	{ MBEDTLS_ERR_ECP_VERIFY_FAILED, &TLS_HANDSHAKE_FORGED },
+	{ MBEDTLS_ERR_RSA_VERIFY_FAILED, &TLS_HANDSHAKE_FORGED },
 	{ MBEDTLS_ERR_SSL_ALLOC_FAILED, &TLS_HANDSHAKE_MEMORY },
 	{ MBEDTLS_ERR_SSL_CONN_EOF, &TLS_HANDSHAKE_CUT },
 	{ MBEDTLS_ERR_SSL_PEER_CLOSE_NOTIFY, &TLS_HANDSHAKE_CUT },
@@ -401,6 +405,7 @@ static const struct reason *certificate_failure(const struct tls_handshake *h)
 		{ MBEDTLS_X509_BADCERT_OTHER, &TLS_CERTIFICATE_DEEP },     /* client_verified in tls/context */
 		{ MBEDTLS_X509_BADCRL_EXPIRED | MBEDTLS_X509_BADCRL_FUTURE, &TLS_CERTIFICATE_LIST_OLD },
 		{ MBEDTLS_X509_BADCERT_NOT_TRUSTED, &TLS_CERTIFICATE_UNTRUSTED },
+		{ MBEDTLS_X509_BADCRL_NOT_TRUSTED, &TLS_CERTIFICATE_LIST_MISSING },
 		{ MBEDTLS_X509_BADCERT_KEY_USAGE | MBEDTLS_X509_BADCERT_EXT_KEY_USAGE, &TLS_CERTIFICATE_USAGE },
 		{ UINT32_MAX, &TLS_CERTIFICATE_BAD },
 	};
@@ -429,6 +434,9 @@ static const struct reason *handshake_failure(const struct tls_handshake *h, int
 		return tls_alert_reason((uint8_t)h->clear_alert);
 	if (error == MBEDTLS_ERR_X509_CERT_VERIFY_FAILED || error == MBEDTLS_ERR_SSL_BAD_CERTIFICATE)
 		return certificate_failure(h) ? certificate_failure(h) : &TLS_CERTIFICATE_BAD;
+	/* With keys in use there is nothing left to agree on: it is the client's signature that does not prove its certificate. */
+	if (error == MBEDTLS_ERR_SSL_HANDSHAKE_FAILURE && h->secrets)
+		return &TLS_HANDSHAKE_FORGED;
 	for (size_t i = 0; i < array_count(FAILURES); i++)
 		if (FAILURES[i].error == error)
 			return FAILURES[i].reason;
@@ -439,9 +447,10 @@ static const struct reason *handshake_failure(const struct tls_handshake *h, int
  * reads with the application's. RFC 8446 §7.1: these "are derived … [from] ClientHello...server Finished". */
 static void handshake_tell_sealed(struct tls_handshake *h, uint8_t alert)
 {
-	/* The session is mbedTLS's own until the client's Finished: the second look into its fields. */
-	const struct tls_suite *suite = tls_suite_find(
-		(uint16_t)h->ssl.MBEDTLS_PRIVATE(session_negotiate)->MBEDTLS_PRIVATE(ciphersuite));
+	/* The session has another place until the client's Finished: the second look into mbedTLS's fields. */
+	const mbedtls_ssl_session *session = h->ssl.MBEDTLS_PRIVATE(session_negotiate) ? h->ssl.MBEDTLS_PRIVATE(session_negotiate)
+	                                                                               : h->ssl.MBEDTLS_PRIVATE(session);
+	const struct tls_suite *suite = session ? tls_suite_find((uint16_t)session->MBEDTLS_PRIVATE(ciphersuite)) : NULL;
 	const uint8_t bytes[2] = { TLS_ALERT_FATAL, alert };
 	struct tls_half half;
 	uint8_t *room;
@@ -449,6 +458,7 @@ static void handshake_tell_sealed(struct tls_handshake *h, uint8_t alert)
 
 	check(suite && suite->version == TLS_1_3);
 	tls_half_init_secret(&half, &h->thread->aeads, suite, h->server_secret, true);
+	half.sequence = h->sent_records - h->sent_records_before; /* tickets, if it was a later one that failed */
 	room = pipe_room(h->wire_out, tls_sealed_bytes(&half, sizeof bytes), &size);
 	pipe_commit(h->wire_out, tls_seal(&half, TLS_ALERT, bytes, sizeof bytes, room));
 	tls_half_fini(&half);
@@ -458,7 +468,7 @@ static bool about_certificate(const struct reason *reason)
 {
 	static const struct reason *const ABOUT[] = {
 		&TLS_CERTIFICATE_MISSING, &TLS_CERTIFICATE_EXPIRED, &TLS_CERTIFICATE_REVOKED, &TLS_CERTIFICATE_UNTRUSTED,
-		&TLS_CERTIFICATE_DEEP, &TLS_CERTIFICATE_LIST_OLD, &TLS_CERTIFICATE_USAGE, &TLS_CERTIFICATE_BAD,
+		&TLS_CERTIFICATE_DEEP, &TLS_CERTIFICATE_LIST_OLD, &TLS_CERTIFICATE_LIST_MISSING, &TLS_CERTIFICATE_USAGE, &TLS_CERTIFICATE_BAD,
 	};
 
 	for (size_t i = 0; i < array_count(ABOUT); i++)
@@ -469,7 +479,7 @@ static bool about_certificate(const struct reason *reason)
 
 /* The client is told by mbedTLS, if it has an alert and the right keys; else by us, as long as nothing of ours is encrypted that we have
  * no keys for. What mbedTLS tells nobody: no group in common in TLS 1.2, say. */
-static void handshake_tell(struct tls_handshake *h, const struct reason *reason)
+void tls_handshake_tell(struct tls_handshake *h, const struct reason *reason)
 {
 	uint8_t record[] = { TLS_ALERT, 3, 3, 0, 2, TLS_ALERT_FATAL, 0 };
 
@@ -525,7 +535,7 @@ enum tls_handshake_state tls_handshake_step(struct tls_handshake *h, const struc
 		return TLS_HANDSHAKE_WAITS;
 	if (error != 0) {
 		*reason = handshake_failure(h, error);
-		handshake_tell(h, *reason);
+		tls_handshake_tell(h, *reason);
 		return TLS_HANDSHAKE_REFUSED;
 	}
 	/* RFC 8446 §5.1: "Handshake messages MUST NOT span key changes." Something behind the client's Finished in the same

@@ -40,6 +40,9 @@ bool tls_handshake_ready(const struct tls_handshake *);
 /* As far as the bytes in wire_in reach. *reason is set when it is refused. */
 enum tls_handshake_state tls_handshake_step(struct tls_handshake *, const struct reason **reason);
 
+/* Ends it for this reason: the alert, with keys that the client reads with. A step that refuses does so by itself. */
+void tls_handshake_tell(struct tls_handshake *, const struct reason *);
+
 /* The expensive part is over: keys are agreed, and our certificate has signed. */
 bool tls_handshake_begun(const struct tls_handshake *);
 

@@ -41,18 +41,18 @@ static void bytes_forget(struct tls_bytes *file)
 static bool file_read(struct tls_bytes *file, const char *path, struct tls_fault *fault)
 {
 	struct stat status;
-	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+	/* Not to wait for a writer of a pipe: this also runs while the core serves. */
+	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
 
 	*file = (struct tls_bytes){ 0 };
 	if (fd < 0)
 		return tls_fault_say(fault, "%s: cannot be read: %s", path, strerror(errno));
-	if (fstat(fd, &status) != 0 || S_ISDIR(status.st_mode)) {
+	if (fstat(fd, &status) != 0 || !S_ISREG(status.st_mode)) {
 		close(fd);
-		return tls_fault_say(fault, "%s: cannot be read: it is a directory", path);
+		return tls_fault_say(fault, "%s: cannot be read: it is %s", path, S_ISDIR(status.st_mode) ? "a directory" : "no regular file");
 	}
-	/* Not the size that fstat tells: a secret may come through a pipe or from a file system that tells none. */
-	file->size = S_ISREG(status.st_mode) && status.st_size < (off_t)TLS_FILE_BYTES_MAX ? (size_t)status.st_size + 2
-	                                                                                 : TLS_FILE_BYTES_MAX + 2;
+	file->size = status.st_size < (off_t)TLS_FILE_BYTES_MAX ? (size_t)status.st_size + 2 : TLS_FILE_BYTES_MAX + 2;
+	file->open_to_all = status.st_mode & S_IROTH;
 	file->bytes = malloc(file->size);
 	check(file->bytes);
 	for (;;) {
@@ -187,6 +187,8 @@ static bool key_read(struct tls_thread *thread, struct private_key *key, struct 
 	encrypted = file_has(file, "-----BEGIN ENCRYPTED PRIVATE KEY-----") || file_has(file, "4,ENCRYPTED");
 	certificate = file_has(file, "-----BEGIN CERTIFICATE-----") && !file_has(file, "PRIVATE KEY-----");
 	error = private_key_parse(key, thread->driver, file->bytes, file->n);
+	if (error == 0 && file->open_to_all)
+		tls_fault_warn(fault, "%s: every user of this machine may read this private key; chmod o-r it", path);
 	if (error == 0)
 		return true;
 	if (encrypted)
@@ -221,7 +223,7 @@ static bool certificate_read(struct tls_thread *thread, struct tls_material_cert
 
 /* ---- names ---- */
 
-static void name_add(struct tls_material *material, const char *name, size_t n, unsigned host)
+static void name_add(struct tls_material *material, const char *name, size_t n, unsigned host, bool written)
 {
 	struct tls_material_name *to;
 
@@ -230,7 +232,7 @@ static void name_add(struct tls_material *material, const char *name, size_t n, 
 	material->names = realloc(material->names, (material->name_count + 1) * sizeof *material->names);
 	check(material->names);
 	to = &material->names[material->name_count++];
-	*to = (struct tls_material_name){ .host = host, .wildcard = n > 2 && name[0] == '*' && name[1] == '.' };
+	*to = (struct tls_material_name){ .host = host, .written = written, .wildcard = n > 2 && name[0] == '*' && name[1] == '.' };
 	if (to->wildcard) {
 		name++;
 		n--;
@@ -251,12 +253,14 @@ static void names_of_certificate(struct tls_material *material, const mbedtls_x5
 		if (!one->buf.p || mbedtls_x509_parse_subject_alt_name(&one->buf, &name) != 0)
 			continue;
 		if (name.type == MBEDTLS_X509_SAN_DNS_NAME && !memchr(name.san.unstructured_name.p, 0, name.san.unstructured_name.len))
-			name_add(material, (const char *)name.san.unstructured_name.p, name.san.unstructured_name.len, host);
+			name_add(material, (const char *)name.san.unstructured_name.p, name.san.unstructured_name.len, host,
+				false);
 		mbedtls_x509_free_subject_alt_name(&name);
 	}
 }
 
-/* By name; of the same name an earlier host first, and the default last: it has all that nobody else has anyway. */
+/* By name; of the same name one that is written before one that stands in a certificate, an earlier host first, and the default last:
+ * it has all that nobody else has anyway. */
 static int name_compare(const void *a, const void *b)
 {
 	const struct tls_material_name *one = a, *other = b;
@@ -264,7 +268,37 @@ static int name_compare(const void *a, const void *b)
 
 	if (order == 0)
 		order = one->wildcard - other->wildcard;
+	if (order == 0)
+		order = other->written - one->written;
 	return order != 0 ? order : (int)(one->host - 1 < other->host - 1) ? -1 : one->host != other->host;
+}
+
+static bool clients_alike(const struct tls_material_host *a, const struct tls_material_host *b)
+{
+	return a->client_asked == b->client_asked && a->client_required == b->client_required && a->client_depth == b->client_depth &&
+	       a->ca.n == b->ca.n && a->crl.n == b->crl.n && (a->ca.n == 0 || memcmp(a->ca.bytes, b->ca.bytes, a->ca.n) == 0) &&
+	       (a->crl.n == 0 || memcmp(a->crl.bytes, b->crl.bytes, a->crl.n) == 0);
+}
+
+/* Certificates may bring a name to two hosts. The first gets it; but where they ask their clients for different things, nobody should have to
+ * guess which of the two guards it. What is written is clear. */
+static bool names_check(const struct tls_material *material, struct tls_fault *fault)
+{
+	for (unsigned i = 1; i < material->name_count; i++) {
+		const struct tls_material_name *one = &material->names[i - 1], *other = &material->names[i];
+
+		if (one->host == other->host || one->written || one->wildcard != other->wildcard ||
+		    strcmp(one->name, other->name) != 0)
+			continue;
+		/* The default host has what nobody else has, so there is nothing to guess. */
+		if (other->host > 0 && !clients_alike(&material->hosts[one->host], &material->hosts[other->host]))
+			return tls_fault_say(fault, "the name %s%s stands in the certificates of hosts %u and %u, which ask their clients for different "
+				"certificates; write it among the names of one of them", one->wildcard ? "*" : "", one->name, one->host, other->host);
+		if (other->host > 0)
+			tls_fault_warn(fault, "the name %s%s stands in the certificates of hosts %u and %u; the first one has it",
+				one->wildcard ? "*" : "", one->name, one->host, other->host);
+	}
+	return true;
 }
 
 static const struct tls_material_name *name_look_up(const struct tls_material *material, const char *name, size_t n,
@@ -305,6 +339,19 @@ const struct tls_material_host *tls_material_find(const struct tls_material *mat
 	return found ? &material->hosts[found->host] : NULL;
 }
 
+const struct tls_material_host *tls_material_find_above(const struct tls_material *material, const char *name, size_t n)
+{
+	const char *end = name + n, *dot = n > 1 ? memchr(name + 1, '.', n - 1) : NULL;
+
+	for (; dot; dot = memchr(dot + 1, '.', (size_t)(end - dot) - 1)) {
+		const struct tls_material_name *found = name_look_up(material, dot, (size_t)(end - dot), true);
+
+		if (found)
+			return &material->hosts[found->host];
+	}
+	return NULL;
+}
+
 /* ---- hosts ---- */
 
 static bool protocols_copy(struct tls_material_host *host, const char *const *alpn, struct tls_fault *fault)
@@ -340,7 +387,7 @@ static bool names_equal(const mbedtls_x509_buf *a, const mbedtls_x509_buf *b)
 	return a->len == b->len && memcmp(a->p, b->p, a->len) == 0;
 }
 
-/* mbedTLS looks only at the lists that there are: without its authority's own, a certificate passes as not revoked. */
+/* Whoever has no list of his authority is refused (client_verified in tls/context), which should not come as a surprise. */
 static void lists_warn_of_gaps(const mbedtls_x509_crt *authorities, const mbedtls_x509_crl *lists, const struct tls_client_files *files,
 	struct tls_fault *fault)
 {
@@ -352,15 +399,9 @@ static void lists_warn_of_gaps(const mbedtls_x509_crt *authorities, const mbedtl
 		for (const mbedtls_x509_crl *list = lists; list && list->version; list = list->next)
 			listed |= names_equal(&list->issuer_raw, &one->subject_raw);
 		if (!listed && mbedtls_x509_dn_gets(name, sizeof name, &one->subject) > 0)
-			tls_fault_warn(fault, "%s: has no list of the authority \"%s\", so none of its certificates is ever revoked", files->crl, name);
+			tls_fault_warn(fault, "%s: has no list of the authority \"%s\", so its clients are refused", files->crl, name);
 	}
 	for (const mbedtls_x509_crl *list = lists; list && list->version; list = list->next) {
-		bool known = false;
-
-		for (const mbedtls_x509_crt *one = authorities; one && one->version; one = one->next)
-			known |= names_equal(&list->issuer_raw, &one->subject_raw);
-		if (!known && mbedtls_x509_dn_gets(name, sizeof name, &list->issuer) > 0)
-			tls_fault_warn(fault, "%s: a list in it is that of \"%s\", who is not in %s", files->crl, name, files->ca);
 		if (mbedtls_x509_time_is_past(&list->next_update))
 			tls_fault_warn(fault, "%s: a list in it was to be renewed by %04d-%02d-%02d; until it is, its authority's clients are refused",
 				files->crl, list->next_update.year, list->next_update.mon, list->next_update.day);
@@ -423,6 +464,7 @@ static void binding_make(struct tls_material_host *host, unsigned index, const s
 		mbedtls_sha256_update(&hash, (const uint8_t *)&index, sizeof index);
 	for (unsigned i = 0; i < files->name_count; i++)
 		mbedtls_sha256_update(&hash, (const uint8_t *)files->names[i], strlen(files->names[i]) + 1);
+	mbedtls_sha256_update(&hash, (const uint8_t *)"", 1); /* no name is empty: here the protocols begin */
 	for (unsigned i = 0; host->protocols[i]; i++)
 		mbedtls_sha256_update(&hash, (const uint8_t *)host->protocols[i], strlen(host->protocols[i]) + 1);
 	check(mbedtls_sha256_finish(&hash, host->binding) == 0);
@@ -442,7 +484,7 @@ static bool host_read(struct tls_thread *thread, struct tls_material *material, 
 	check(host->certificates);
 	host->certificate_count = files->certificate_count;
 	for (unsigned i = 0; i < files->name_count; i++)
-		name_add(material, files->names[i], strlen(files->names[i]), index);
+		name_add(material, files->names[i], strlen(files->names[i]), index, true);
 	for (unsigned i = 0; good && i < files->certificate_count; i++) {
 		struct parsed parsed = { 0 };
 
@@ -510,6 +552,10 @@ struct tls_material *tls_material_read(struct tls_thread *thread, const struct t
 	}
 	if (material->name_count > 0)
 		qsort(material->names, material->name_count, sizeof *material->names, name_compare);
+	if (!names_check(material, fault)) {
+		material_free(material);
+		return NULL;
+	}
 	return material;
 }
 

@@ -68,6 +68,7 @@ struct tls_bytes {
 	uint8_t *bytes;
 	size_t n;
 	size_t size;                     /* of the memory, all of which may have held a key */
+	bool open_to_all;                /* whoever is on this machine may read the file */
 };
 
 struct tls_material_certificate {
@@ -90,6 +91,7 @@ struct tls_material_name {
 	char *name;                      /* with a wildcard: without its "*" */
 	unsigned host;
 	bool wildcard;
+	bool written;                    /* in the configuration; otherwise in a certificate */
 };
 
 struct tls_material {
@@ -111,5 +113,7 @@ void tls_material_put(struct tls_material *);            /* zeroises with the la
 
 /* The host that has this name (lower case); NULL: none has. An exact name goes before a wildcard. */
 const struct tls_material_host *tls_material_find(const struct tls_material *, const char *name, size_t n);
+/* The host with the nearest wildcard that the name (lower case) lies below, by one label or by more; NULL: there is none. */
+const struct tls_material_host *tls_material_find_above(const struct tls_material *, const char *name, size_t n);
 
 #endif

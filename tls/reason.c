@@ -76,6 +76,8 @@ const struct reason TLS_CERTIFICATE_DEEP = { "tls_certificate_deep",
 	"there are more certificates between the client's and its authority than are allowed" };
 const struct reason TLS_CERTIFICATE_LIST_OLD = { "tls_certificate_list_old",
 	"the list of revoked certificates is out of date, so the client's could not be checked" };
+const struct reason TLS_CERTIFICATE_LIST_MISSING = { "tls_certificate_list_missing",
+	"there is no list of revoked certificates by the authority that issued the client's" };
 const struct reason TLS_CERTIFICATE_USAGE = { "tls_certificate_usage",
 	"the client's certificate is not one for clients" };
 const struct reason TLS_CERTIFICATE_BAD = { "tls_certificate_bad", "the client's certificate was not accepted" };
@@ -149,6 +151,7 @@ static const struct {
 	{ &TLS_CERTIFICATE_UNTRUSTED, TLS_ALERT_UNKNOWN_CA },
 	{ &TLS_CERTIFICATE_DEEP, TLS_ALERT_BAD_CERTIFICATE },
 	{ &TLS_CERTIFICATE_LIST_OLD, TLS_ALERT_CERTIFICATE_UNKNOWN },
+	{ &TLS_CERTIFICATE_LIST_MISSING, TLS_ALERT_CERTIFICATE_UNKNOWN },
 	{ &TLS_CERTIFICATE_USAGE, TLS_ALERT_UNSUPPORTED_CERTIFICATE },
 	{ &TLS_CERTIFICATE_BAD, TLS_ALERT_BAD_CERTIFICATE },
 	{ &TLS_HANDSHAKE_MALFORMED, TLS_ALERT_DECODE_ERROR },

@@ -64,6 +64,7 @@ extern const struct reason TLS_CERTIFICATE_REVOKED;   /* the list of its authori
 extern const struct reason TLS_CERTIFICATE_UNTRUSTED; /* no authority that we know has issued it */
 extern const struct reason TLS_CERTIFICATE_DEEP;      /* more certificates between than depth allows */
 extern const struct reason TLS_CERTIFICATE_LIST_OLD;  /* the list of revoked ones was to be renewed before today */
+extern const struct reason TLS_CERTIFICATE_LIST_MISSING; /* revocation is wanted, and there is no list of its authority, or no genuine one */
 extern const struct reason TLS_CERTIFICATE_USAGE;     /* it is not for clients: a server's, or for another use of its key */
 extern const struct reason TLS_CERTIFICATE_BAD;       /* the client's certificate, for any other cause */
 extern const struct reason TLS_HANDSHAKE_MALFORMED;   /* a message that cannot be read */

@@ -403,11 +403,11 @@ int ticket_box_parse(void *context, struct mbedtls_ssl_session *session, unsigne
 
 	now_ms = box_now_ms(box);
 	made_ms = get_number(sealed, TICKET_MADE_BYTES);
-	if (made_ms > now_ms + TICKET_AHEAD_MAX_MS)
-		return refuse(box, TICKET_REFUSED_FUTURE);
 	age_ms = made_ms < now_ms ? now_ms - made_ms : 0;
-	if (age_ms > (uint64_t)box->lifetime_s * 1000)
-		return refuse(box, TICKET_REFUSED_EXPIRED);
+	if (made_ms > now_ms + TICKET_AHEAD_MAX_MS || age_ms > (uint64_t)box->lifetime_s * 1000) {
+		tls_zeroise(sealed, plain_bytes);
+		return refuse(box, made_ms > now_ms ? TICKET_REFUSED_FUTURE : TICKET_REFUSED_EXPIRED);
+	}
 	error = mbedtls_ssl_session_load(session, sealed + TICKET_MADE_BYTES, plain_bytes - TICKET_MADE_BYTES);
 	/* In 1.2 the buffer is the ClientHello itself, which stays in memory for as long as the handshake does. */
 	tls_zeroise(sealed, plain_bytes);

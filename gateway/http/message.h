@@ -115,7 +115,7 @@ struct http_head {
 	struct http_text path;           /* normalised; begins with "/", or is "*" (OPTIONS) */
 	struct http_text query;          /* without the "?"; as it came */
 	struct http_text host;           /* as it came, with a port if one was there; empty in 1.0 without Host */
-	struct http_text host_name;      /* `host` without the port; IPv6 with its brackets */
+	struct http_text host_name;      /* `host` without the port and one dot at the end; IPv6 with its brackets */
 	bool expect_continue;            /* the client waits for 100 before it sends the body */
 
 	/* an answer */

@@ -121,6 +121,15 @@ const struct reason *http_path_normalise(struct arena *arena, struct http_text p
 	return NULL;
 }
 
+/* "edc.example.org." is edc.example.org written absolutely (RFC 1034 §3.1), and must not be another host to whoever compares names.
+ * Behind two dots, or alone, it ends no name. */
+static size_t name_without_root(struct http_text name)
+{
+	bool absolute = name.size >= 2 && name.bytes[name.size - 1] == '.' && name.bytes[name.size - 2] != '.';
+
+	return name.size - absolute;
+}
+
 /* RFC 3986 allows far more in a reg-name; what names are made of in DNS, and the underscore, is what servers agree on. */
 const struct reason *http_host_split(struct http_text host, struct http_text *name)
 {
@@ -140,7 +149,7 @@ const struct reason *http_host_split(struct http_text host, struct http_text *na
 	}
 	if (i == 0)
 		return &HTTP_HOST_BAD;
-	*name = (struct http_text){host.bytes, i};
+	*name = (struct http_text){host.bytes, name_without_root((struct http_text){host.bytes, i})};
 	if (i == host.size)
 		return NULL;
 	if (host.bytes[i] != ':')

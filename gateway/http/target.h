@@ -18,7 +18,7 @@
 /* `path` without a query. Good: *normal is the same bytes when nothing changed, otherwise a copy in the arena. */
 const struct reason *http_path_normalise(struct arena *, struct http_text path, struct http_text *normal);
 
-/* host [":" port]; splits the name off. No user information, no escapes, no empty host. */
+/* host [":" port]; splits the name off, without the one dot that it may end with. No user information, no escapes, no empty host. */
 const struct reason *http_host_split(struct http_text host, struct http_text *name);
 
 #endif

@@ -148,12 +148,17 @@ static void order_reload(struct exchange *x)
 static void reload_step(struct exchange *x, struct admin *admin)
 {
 	static const char told[] = "{\"status\":\"reloaded\"}\n";
+	bool over;
+	const struct reason *failure = certificates_reload_outcome(x->worker, &over);
 
-	if (!certificates_reloaded(x->worker) && !admin->patience.fired)
+	if (!over && !admin->patience.fired)
 		return;
 	admin->reloads = false;
 	timer_clear(&admin->patience);
-	exchange_answer_text(x, 200, "application/json", told, sizeof told - 1);
+	if (failure || !over)
+		exchange_refuse(x, failure ? failure : &CERTIFICATES_LATE);
+	else
+		exchange_answer_text(x, 200, "application/json", told, sizeof told - 1);
 }
 
 static void answer_later(struct exchange *x)

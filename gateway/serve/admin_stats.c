@@ -26,6 +26,7 @@ static unsigned figures_of(const struct worker *w, struct figure *f)
 	const struct metrics *m = &w->metrics;
 	const struct tls_thread *t = &w->thread;
 	const struct admission_stats *a = &t->admission.stats;
+	const struct ticket_store *store = &w->gateway->tickets; /* core 0's, which is also the one that asks */
 	/* What ended is read before what began, so that a difference is never below zero. */
 	const uint64_t connections_ended = metric_read(&m->connections_ended);
 	const uint64_t requests_ended = metric_read(&m->requests_ended);
@@ -55,6 +56,8 @@ static unsigned figures_of(const struct worker *w, struct figure *f)
 		{ "handshakes", "refused", "handshakes_refused_total", "counter", "TLS handshakes refused because too many waited", stat_read(&a->refused) },
 		{ "handshakes", "displaced", "handshakes_displaced_total", "counter", "Slow TLS handshakes that gave their place to others", stat_read(&a->displaced) },
 		{ "handshakes", "dropped", "handshakes_dropped_total", "counter", "TLS handshakes whose client left before its turn", stat_read(&a->dropped) },
+		{ "tickets", "rotations", "ticket_key_rotations_total", "counter", "New keys for TLS tickets", w->core.index == 0 ? store->rotations : 0 },
+		{ "tickets", "saves_failed", "ticket_key_saves_failed_total", "counter", "Ticket keys that could not be written to the state directory", w->core.index == 0 ? store->saves_failed : 0 },
 		{ "websockets", "open", "websockets_open", "gauge", "Upgraded connections that are open", websockets - websockets_ended },
 		{ "websockets", "opened", "websockets_opened_total", "counter", "Connections upgraded", websockets },
 		{ "bytes", "received", "bytes_received_total", "counter", "Bytes received on all sockets", stat_read(&s->bytes_received) },

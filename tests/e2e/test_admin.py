@@ -13,6 +13,7 @@ CORE = {
     "connections": {"open", "accepted", "ended"}, "requests": {"total", "live", "by_status", "by_route"},
     "handshakes": {"done", "failed", "live", "full_1_2", "full_1_3", "resumed_1_2", "resumed_1_3", "at_work", "queued",
                    "waited", "refused", "displaced", "dropped"}, "websockets": {"open", "opened"}, "bytes": {"received", "sent"},
+    "tickets": {"rotations", "saves_failed"},
     "ops": {"started", "ended", "live"}, "scopes": {"opened", "ended", "live"}, "chunks": {"total", "out", "lent"},
     "upstream": {"opened", "reused", "idle", "failed"}, "refusals": None,
     "ring": {"turns", "enters", "steps", "starved", "deadlines_fired"},
@@ -76,9 +77,9 @@ def test_scopes_and_stats_agree(gateway):
     for wire in wires:
         assert wire.ask("GET", "/count?siteId=x").status == 200
     full = json.loads(gateway.admin_text("/scopes?full"))["scopes"]
-    # The question itself is alive as well while it is asked, in both answers.
+    # The question itself is alive as well while it is asked, in both answers; its receive may just be between two arms.
     assert len(full) == gateway.total()["scopes"]["live"]
-    assert sum(len(scope["ops"]) for scope in full) == gateway.total()["ops"]["live"]
+    assert 0 <= sum(len(scope["ops"]) for scope in full) - gateway.total()["ops"]["live"] <= 1
 
 
 def test_ten_thousand_lines_of_scopes_are_one_answer(gateway):

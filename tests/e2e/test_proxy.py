@@ -231,16 +231,18 @@ def test_an_early_answer_reaches_a_client_that_is_still_sending(gateway, raw):
 @pytest.mark.parametrize("host, target, where", [
     ("first.example", "/anything", "raw"), ("FIRST.example:8080", "/count", "raw"),
     ("a.wild.example", "/x", "second"), ("a.b.wild.example", "/x", "second"),
+    # A name that is written absolutely: the same one, and forwarded as it was sent.
+    ("first.example.", "/anything", "raw"), ("First.example.:8080", "/count", "raw"), ("a.b.wild.example.", "/x", "second"),
     ("localhost", "/second", "second"), ("localhost", "/second/a", "second"),
     ("localhost", "/raw/special", "second"), ("localhost", "/raw/never", "raw"), ("localhost", "/raw/special/not", "raw")])
 def test_the_first_route_that_matches_wins(gateway, raw, second, host, target, where):
     chosen, left = (raw, second) if where == "raw" else (second, raw)
     seen, _ = exchange(gateway, chosen, "GET", target, host=host)
-    assert seen.target == target
+    assert (seen.target, seen.get("Host"), seen.get("X-Forwarded-Host")) == (target, host, host)
     assert not left.waiting()
 
 
-@pytest.mark.parametrize("host, target", [("wild.example", "/nowhere"), ("xfirst.example", "/nowhere"), ("localhost", "/secondary"),
+@pytest.mark.parametrize("host, target", [("wild.example", "/nowhere"), ("first.example..", "/nowhere"), (".", "/nowhere"), ("xfirst.example", "/nowhere"), ("localhost", "/secondary"),
                                           ("localhost", "/SECOND"), ("localhost", "/nowhere")])
 def test_what_no_route_matches_is_404(gateway, raw, second, host, target):
     assert gateway.ask("GET", target, host=host).status == 404

@@ -11,7 +11,8 @@ from tls_clients import Tap, gnutls, openssl
 from wire import request_bytes
 
 VERSIONS = [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3]
-HOSTS = ["optional.example.org", "required.example.org", "flat.example.org", "deep.example.org", "stale.example.org"]
+HOSTS = ["optional.example.org", "required.example.org", "flat.example.org", "deep.example.org", "stale.example.org", "gap.example.org",
+         "*.trial.example.org"]
 COUNT = "/count?siteId=x"
 
 
@@ -56,12 +57,14 @@ def served(tmp_path_factory, certificates, pki, raw_session):
     ])
     revoked = pki.client("Revoked")
     pki.clients.revoke(revoked)
+    lists = pki.directory / "lists.crl"            # of every authority whose clients may come
+    lists.write_text("".join(authority.crl().read_text() for authority in (pki.clients, pki.clients_below, pki.clients_deep)))
     asks = {"ca": str(pki.clients.certificate), "required": True}
     gateway.configuration["listeners"][0]["tls"].update(
         certificates=[pki.server("default.example.org").configured()],
         hosts=[{"names": [name], "certificates": [pki.server(*HOSTS).configured()], "client_certificates": {**asks, **more}} for name, more in zip(HOSTS, (
-            {"required": False}, {"crl": str(pki.clients.crl())}, {"depth": 0}, {"depth": 2},
-            {"crl": str(pki.clients.crl("stale", begins=-3, ends=-1))}))])
+            {"required": False}, {"crl": str(lists)}, {"depth": 0}, {"depth": 2},
+            {"crl": str(pki.clients.crl("stale", begins=-3, ends=-1))}, {"crl": str(pki.clients.crl())}, {}))])
     try:
         yield gateway.start()
         gateway.stop()
@@ -92,8 +95,9 @@ def test_openssl_is_let_in_and_told_which_authorities_count(mtls, pki, version, 
     talk = openssl(mtls.tls_port, pki.servers.certificate, version, "-cert", client.certificate, "-key", client.key, name="required.example.org",
                    ask=request_bytes("GET", COUNT, fields=[("Connection", "close")], host="required.example.org"))
     assert talk.answers == [200], talk
-    # RFC 5246 §7.4.4. (In 1.3 it is an extension, which mbedTLS does not send.)
-    assert "Clients CA" in talk.text if version == "-tls1_2" else True, talk
+    # RFC 5246 §7.4.4. In 1.3 it is an extension, which mbedTLS does not send.
+    if version == "-tls1_2":
+        assert "Clients CA" in talk.text, talk
 
 
 @pytest.mark.parametrize("version", ["1.2", "1.3"])
@@ -225,6 +229,14 @@ def test_a_list_of_the_revoked_that_is_out_of_date_lets_nobody_in(mtls, pki, ver
                        "tls_certificate_list_old")
 
 
+@pytest.mark.parametrize("version", VERSIONS)
+def test_an_authority_without_a_list_lets_nobody_in_where_lists_are_wanted(mtls, pki, version):
+    """A list that is missing, or somebody else's, must not mean that nobody is revoked."""
+    below = pki.clients_below.issue("Unlisted", "/O=CRO/CN=Unlisted", usage="clientAuth")
+    assert_turned_away(mtls, context(pki, version, below), "gap.example.org", "certificate_unknown", "tls_certificate_list_missing")
+    assert attempt(mtls, context(pki, version, pki.client("Good ec", kind="ec")), "gap.example.org").status == 200
+
+
 # ---- what routes decide -----------------------------------------------------------------------------------------------------
 
 CERTIFICATES = {
@@ -241,6 +253,7 @@ CERTIFICATES = {
 @pytest.mark.parametrize("who, path", [
     ("site 7", "/raw/site-7"), ("SITE 7", "/raw/site-7"), ("several", "/raw/site-7"), ("cro", "/raw/cro"), ("mail", "/raw/mail"), ("uri", "/raw/uri"),
     ("monitor", "/raw/subject"), ("monitor", "/raw/any"), ("two routes", "/groups"),
+    ("site 7", "/raw/site-7;x=1/a"), ("site 7", "/;/raw/site-7"), ("cro", "/raw;a/cro%3B/b"),
 ])
 def test_a_route_for_certain_clients_serves_them(mtls, pki, raw, who, path):
     name, san = CERTIFICATES[who]
@@ -255,7 +268,7 @@ def test_a_route_for_certain_clients_serves_them(mtls, pki, raw, who, path):
 @pytest.mark.parametrize("who, path", [
     ("monitor", "/raw/site-7"), ("site 7 as a subject", "/raw/site-7"), ("name in a uri", "/raw/site-7"), ("cro below", "/raw/cro"),
     ("cro itself", "/raw/cro"), ("any of cro", "/raw/cro"), ("MAIL", "/raw/mail"), ("uri below", "/raw/uri"), ("site 7", "/raw/subject"),
-    ("monitor", "/groups"),
+    ("monitor", "/groups"), ("monitor", "/raw/site-7;x=1/a"), ("cro", "/;/raw/site-7"),
 ])
 def test_a_route_for_certain_clients_refuses_others(mtls, pki, raw, who, path):
     before = mtls.refused("client_certificate_refused")
@@ -265,7 +278,11 @@ def test_a_route_for_certain_clients_refuses_others(mtls, pki, raw, who, path):
     assert mtls.refused("client_certificate_refused") == before + 1 and not raw.waiting()
 
 
-@pytest.mark.parametrize("path", ["/raw/site-7", "/raw/any", "/groups"])
+@pytest.mark.parametrize("path", [
+    "/raw/site-7", "/raw/any", "/groups",
+    # The same to a service that takes parameters off segments, as Tomcat, Jetty and Spring do.
+    "/raw/site-7;a", "/raw/any;", "/raw/any;x=1/a", "/;/raw/any", "/raw/;a=b/any/b", "/raw;a/any", "/%72aw/any%3bx", "/raw/x;a/../any;x",
+])
 def test_a_route_for_certain_clients_refuses_who_shows_nothing(mtls, pki, path):
     for ask in (lambda: attempt(mtls, context(pki), "optional.example.org", path), lambda: mtls.ask("GET", path)):  # TLS, and plain
         before = mtls.refused("client_certificate_missing")
@@ -285,7 +302,12 @@ def test_what_is_open_in_front_of_a_protected_path_stays_open(mtls, pki):
     assert attempt(mtls, context(pki, None, pki.client(*CERTIFICATES["mail"])), "optional.example.org", "/groups/open?siteId=x").status == 200
 
 
-@pytest.mark.parametrize("host", ["required.example.org", "optional.example.org", "REQUIRED.example.org:8443"])
+@pytest.mark.parametrize("host", [
+    "required.example.org", "optional.example.org", "REQUIRED.example.org:8443", "required.example.org.", "Required.example.org.:8443",
+    # To routes "*.trial.example.org" is any number of labels, or whatever they take for labels.
+    "a.trial.example.org", "a.trial.example.org.", "a.b.trial.example.org", "a.B.c.Trial.example.org.", "a..trial.example.org",
+    "a.trial.example.org..", "x" * 240 + ".trial.example.org",
+])
 def test_a_host_that_asks_for_certificates_is_not_reached_through_another_name(mtls, pki, host):
     """Whoever shook hands with the default host was not asked, and might name any other host in his request."""
     before = mtls.refused("host_misdirected")
@@ -294,6 +316,21 @@ def test_a_host_that_asks_for_certificates_is_not_reached_through_another_name(m
         answer = client.response()
         assert answer.status == 421 and json.loads(answer.body)["error"] == "host_misdirected", answer
     assert mtls.refused("host_misdirected") == before + 1
+
+
+def test_nor_through_another_name_of_an_absolute_target(mtls, pki):
+    with Tap(mtls.tls_port, context(pki), name="default.example.org").handshake() as client:
+        client.write(request_bytes("GET", f"https://required.example.org.{COUNT}", host="default.example.org"))
+        assert client.response().status == 421
+
+
+def test_a_client_of_a_wildcard_reaches_what_lies_deeper_below_it(mtls, pki):
+    """It was asked by the host that guards all of it, whereas by that name (SNI) the default host would answer, who asks nobody."""
+    with Tap(mtls.tls_port, context(pki, None, pki.client("Good ec", kind="ec")), name="a.trial.example.org").handshake() as client:
+        for host, status in (("a.trial.example.org.", 200), ("a.b.trial.example.org", 200), ("b.trial.example.org", 200),
+                             ("default.example.org", 421)):
+            client.write(request_bytes("GET", COUNT, host=host))
+            assert client.response().status == status, host
 
 
 # ---- what the service behind learns -------------------------------------------------------------------------------------------

@@ -133,9 +133,10 @@ def test_a_bad_file_is_told_in_a_sentence_and_changes_nothing(reloading, pki, ca
     there.close()
     done = subprocess.run([POSTERNCTL, "-s", gateway.admin_socket, "reload"], capture_output=True, text=True, timeout=60)
     assert done.returncode == 1 and f"live.{part}" in done.stderr, done
+    before = len(gateway.said())                                             # it has been told of the same file above
     gateway.signal(signal.SIGHUP)
-    eventually(lambda: "SIGHUP" in gateway.said(), gateway.said)
-    assert f"live.{part}" in gateway.said() and shown(gateway, pki) == pem(gateway.first)
+    eventually(lambda: "SIGHUP: " in gateway.said()[before:], gateway.said)
+    assert f"live.{part}: " in gateway.said()[before:] and shown(gateway, pki) == pem(gateway.first)
     put(gateway, gateway.second)
     assert reload(gateway)[0] == 200 and shown(gateway, pki) == pem(gateway.second), "mended, and yet not taken"
 

@@ -336,3 +336,68 @@ Test(gateway_route, a_route_protects_its_own_host_and_path_alone)
 
 	expect_met(&config, cases, array_count(cases));
 }
+
+/* Tomcat, Jetty and Spring serve all of these as the protected path. */
+Test(gateway_route, parameters_of_segments_do_not_lead_around_a_protected_route)
+{
+	struct config_route routes[] = {
+		{ .match = CONFIG_MATCH_PREFIX, .path = "/monitor/public" },
+		{ .match = CONFIG_MATCH_PREFIX, .path = "/monitor", FOR(for_seven) },
+		{ .match = CONFIG_MATCH_PATH, .path = "/one/file", FOR(for_seven) },
+		{ .match = CONFIG_MATCH_PREFIX, .path = "/below/", FOR(for_seven) },
+		{ .match = CONFIG_MATCH_PREFIX, .path = "/semi;colon", FOR(for_seven) },
+		{ .match = CONFIG_MATCH_PREFIX, .path = "/" },
+	};
+	const struct config config = { .routes = routes, .route_count = array_count(routes) };
+	static const struct {
+		const char *path;
+		int route;                       /* for those who meet its condition */
+	} cases[] = {
+		{ "/monitor;a", 1 }, { "/monitor;", 1 }, { "/monitor;x=1/a", 1 }, { "/;/monitor", 1 }, { "/;a=b;c/monitor", 1 },
+		{ "/;/;x/monitor/;", 1 }, { "/monitor/a;b", 1 }, { "/monitor;a;b;c/d;e/f", 1 }, { "/monitor%3Ba", 1 }, { "/%3B/monitor", 1 },
+		{ "/monitor/;/a", 1 }, { "/mon;itor", 5 }, { "/monitor;/public", 1 }, { "/monitor/public;a", 1 }, { "/monitor/public/;a", 0 },
+		{ "/one/file;a", 2 }, { "/one;a/file", 2 }, { "/one/;/file", 2 }, { "/;/one/;/;/file;", 2 },
+		{ "/one/file;a/b", 5 }, { "/one/file;a/", 5 }, { "/one;/fil", 5 }, { "/one;/file2", 5 }, { "/one;/file%2", 5 }, { "/one;/file%3", 5 },
+		{ "/below;a/", 3 }, { "/below/;a", 3 }, { "/;/below/b", 3 }, { "/below;a", 5 },
+		{ "/semi;colon", 4 }, { "/semi;colon/a", 4 }, { "/semi", 5 },
+		/* What is not protected is open, with parameters or without. */
+		{ "/monitors;a", 5 }, { "/;", 5 }, { "/;/", 5 }, { "/;/monitors", 5 }, { "/a;/monitor", 5 }, { "/a/;/monitor", 5 }, { "/Monitor;a", 5 },
+		{ "/;monitor", 5 }, { "/a;b=/monitor", 5 },
+	};
+
+	for (unsigned i = 0; i < array_count(cases); i++) {
+		int route = cases[i].route;
+		bool open = routes[route].client_count == 0;
+		const struct met met[] = {
+			{ "h", cases[i].path, &seven, route, NULL },
+			{ "h", cases[i].path, &stranger, open ? route : -1, &CLIENT_CERTIFICATE_REFUSED },
+			{ "h", cases[i].path, NULL, open ? route : -1, &CLIENT_CERTIFICATE_MISSING },
+		};
+
+		expect_met(&config, met, array_count(met));
+	}
+}
+
+Test(gateway_route, parameters_change_nothing_for_a_route_that_is_open_to_all)
+{
+	cr_assert_not(takes(CONFIG_MATCH_PATH, "/count", "/count;a"));
+	cr_assert_not(takes(CONFIG_MATCH_PATH, "/count", "/;/count"));
+	cr_assert_not(takes(CONFIG_MATCH_PREFIX, "/sites", "/sites;a"));
+	cr_assert_not(takes(CONFIG_MATCH_PREFIX, "/sites", "/;/sites/7"));
+	cr_assert(takes(CONFIG_MATCH_PREFIX, "/sites", "/sites/7;a"));
+}
+
+Test(gateway_route, a_protected_path_is_no_longer_than_its_size_says)
+{
+	const struct config_route route = { .match = CONFIG_MATCH_PREFIX, .path = "/a/b", FOR(for_seven) };
+	static const char whole[] = "/a%3Bx/;/b%3By/c";
+
+	for (size_t size = 0; size < sizeof whole; size++) {
+		char *exact = malloc(size ? size : 1);
+		bool wanted = size == 10 || size >= 13;  /* "/b" and what is a parameter behind it; not "/b%" and "/b%3" */
+
+		memcpy(exact, whole, size);
+		cr_assert_eq(route_matches(&route, HTTP_TEXT("h"), (struct http_text){ exact, size }), wanted, "%zu", size);
+		free(exact);
+	}
+}

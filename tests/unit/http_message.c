@@ -188,7 +188,7 @@ Test(http_message, a_path_is_normalised_once_and_stays_as_it_is_then)
 
 Test(http_message, a_host_is_a_name_or_an_address_and_perhaps_a_port)
 {
-	static const char *const good[] = {"a", "a.b-c_d.example", "A.example.", "127.0.0.1", "[::1]", "[::]", "[2001:db8::1.2.3.4]"};
+	static const char *const good[] = {"a", "a.b-c_d.example", "A.example", "127.0.0.1", "[::1]", "[::]", "[2001:db8::1.2.3.4]"};
 	static const char *const bad[] = {"", ":80", "a b", "a/", "a?", "u@a", "a%41", "[", "[]", "[:]", "[::1", "[g::1]", "[::1]x", "::1",
 	                                  "a:", "a:x", "a:0", "a:65536", "a:000080", "a:80:", "a,b", "a\\", "\xc3\xa4"};
 	struct http_text name;
@@ -205,6 +205,24 @@ Test(http_message, a_host_is_a_name_or_an_address_and_perhaps_a_port)
 	}
 	for (size_t i = 0; i < array_count(bad); i++)
 		cr_expect_eq(http_host_split(http_text_of(bad[i]), &name), &HTTP_HOST_BAD, "%s", bad[i]);
+}
+
+Test(http_message, a_host_that_ends_with_a_dot_is_the_host_without_it)
+{
+	static const struct {
+		const char *host, *name;
+	} cases[] = {
+		{"A.example.", "A.example"}, {"a.", "a"}, {"a.:80", "a"}, {"127.0.0.1.", "127.0.0.1"}, {".a.", ".a"},
+		/* These are no names, and stay what they are. */
+		{".", "."}, {".:80", "."}, {"..", ".."}, {"a.example..", "a.example.."}, {"a..:80", "a.."}, {"...", "..."},
+	};
+	struct http_text name;
+
+	for (size_t i = 0; i < array_count(cases); i++) {
+		cr_expect_null(http_host_split(http_text_of(cases[i].host), &name), "%s", cases[i].host);
+		cr_expect(http_text_is(name, cases[i].name), "%s: %.*s", cases[i].host, (int)name.size, name.bytes);
+	}
+	cr_expect_eq(http_host_split(HTTP_TEXT("[::1]."), &name), &HTTP_HOST_BAD);
 }
 
 Test(http_message, numbers_are_digits_alone)

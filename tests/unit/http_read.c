@@ -147,6 +147,24 @@ Test(http_read, an_absolute_target_replaces_the_host)
 	outcome_free(&o);
 }
 
+Test(http_read, a_dot_behind_the_host_is_forwarded_and_no_part_of_its_name)
+{
+	static const char *const requests[] = {
+		"GET / HTTP/1.1\r\nHost: b.Example.:81\r\n\r\n",
+		"GET http://b.Example.:81/ HTTP/1.1\r\nHost: a\r\n\r\n",
+	};
+
+	for (unsigned i = 0; i < array_count(requests); i++) {
+		struct outcome o = feed(requests[i], (struct feed){0});
+
+		cr_assert_eq(o.head_said, HTTP1_HEAD);
+		cr_assert(http_text_is(o.head.host_name, "b.Example"));
+		cr_assert(http_text_is(o.head.host, "b.Example.:81"));
+		cr_assert(http_text_is(http_known(&o.head, HTTP_NAME_HOST), "b.Example.:81"));
+		outcome_free(&o);
+	}
+}
+
 Test(http_read, whether_the_connection_goes_on_follows_version_and_options)
 {
 	static const struct {

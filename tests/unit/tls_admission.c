@@ -129,37 +129,50 @@ static void consistent(void)
 	cr_assert_leq(works, hall.admission.at_work_max);
 }
 
+/* He has computed what he was granted for, and waits for his client. */
+static void computed(unsigned i)
+{
+	cr_assert(hall.askers[i].place.granted);
+	hall.askers[i].place.granted = false;
+}
+
+/* Where units are not the matter. */
+static void plenty(void)
+{
+	turn_look(&hall.admission);
+	hall.admission.units_left = 100;
+}
+
 /* ---- units and turns ---- */
 
 Test(tls_admission, as_many_as_the_turn_has_units_for_are_granted_at_once_and_the_others_in_the_next)
 {
+	const unsigned n = TURN_UNITS;
+
 	hall_open(100, 100);
-	for (unsigned i = 0; i < 4; i++)
-		cr_assert_eq(ask(i, ADMISSION_FULL, 2), ADMISSION_GRANTED);
-	for (unsigned i = 4; i < 11; i++)
-		cr_assert_eq(ask(i, ADMISSION_FULL, 2), ADMISSION_QUEUED);
+	for (unsigned i = 0; i < n; i++)
+		cr_assert_eq(ask(i, ADMISSION_FULL, 1), ADMISSION_GRANTED);
+	for (unsigned i = n; i < 3 * n + 1; i++)
+		cr_assert_eq(ask(i, ADMISSION_FULL, 1), ADMISSION_QUEUED);
 	consistent();
 	run_tasks();
-	for (unsigned i = 0; i < 11; i++)
-		cr_assert_eq(granted(i), i < 4);
-	cr_assert(!link_alone(&hall.core.later));                /* so the core does not sleep */
-	for (unsigned i = 0; i < 4; i++)
-		cr_assert_eq(hall.askers[i].wakes, 0);           /* he has been told by the answer */
-	turn_end();
-	run_tasks();
-	for (unsigned i = 4; i < 11; i++) {
-		cr_assert_eq(granted(i), i < 8);
-		cr_assert_eq(hall.askers[i].wakes, i < 8 ? 1 : 0);
+	for (unsigned i = 0; i < 3 * n + 1; i++) {
+		cr_assert_eq(granted(i), i < n);
+		cr_assert_eq(hall.askers[i].wakes, 0);           /* the first have been told by the answer */
 	}
-	consistent();
-	turn_end();
-	run_tasks();
-	for (unsigned i = 8; i < 11; i++)
-		cr_assert_eq(hall.askers[i].granted_turn, 3);
+	for (unsigned turn = 1; turn <= 3; turn++) {
+		cr_assert(!link_alone(&hall.core.later));        /* so the core does not sleep */
+		turn_end();
+		run_tasks();
+		for (unsigned i = n; i < 3 * n + 1; i++) {
+			cr_assert_eq(granted(i), i < (turn + 1) * n);
+			cr_assert_eq(hall.askers[i].wakes, i < (turn + 1) * n ? 1 : 0);
+		}
+		consistent();
+	}
 	cr_assert(link_alone(&hall.core.later) && link_alone(&hall.core.run));
-	cr_assert_eq(STAT(waited), 7);
-	cr_assert_eq(STAT(at_work), 11);
-	consistent();
+	cr_assert_eq(STAT(waited), 2 * n + 1);
+	cr_assert_eq(STAT(at_work), 3 * n + 1);
 }
 
 Test(tls_admission, units_that_a_turn_leaves_do_not_add_up)
@@ -171,96 +184,142 @@ Test(tls_admission, units_that_a_turn_leaves_do_not_add_up)
 		cr_assert_eq(ask(i, ADMISSION_RESUMING, 1), i < TURN_UNITS ? ADMISSION_GRANTED : ADMISSION_QUEUED);
 }
 
-Test(tls_admission, an_expensive_one_takes_a_turn_for_himself_and_holds_up_nobody_for_ever)
+Test(tls_admission, an_expensive_one_comes_as_soon_as_a_unit_is_left_and_the_next_turns_pay)
 {
 	hall_open(100, 100);
-	/* One unit has gone; he still comes, and pays with the rest of the turn. */
 	cr_assert_eq(ask(0, ADMISSION_RESUMING, 1), ADMISSION_GRANTED);
 	cr_assert_eq(ask(1, ADMISSION_FULL, 8), ADMISSION_GRANTED);
-	cr_assert_eq(hall.admission.units_left, 0);
-	for (unsigned i = 2; i < 6; i++)
-		cr_assert_eq(ask(i, ADMISSION_FULL, 8), ADMISSION_QUEUED);
-	cr_assert_eq(ask(6, ADMISSION_RESUMING, 1), ADMISSION_QUEUED);
-	for (unsigned turn = 0; turn < 6; turn++)
-		turn_end();
-	/* The cheaper one first, in the same turn as an expensive one; then one a turn. */
-	cr_assert_eq(hall.askers[6].granted_turn, 2);
-	for (unsigned i = 2; i < 6; i++)
-		cr_assert_eq(hall.askers[i].granted_turn, i);
+	cr_assert_eq(hall.admission.units_left, TURN_UNITS - 9);
+	cr_assert_eq(ask(2, ADMISSION_FINISHING, 1), ADMISSION_QUEUED);
+	for (unsigned turn = 0; turn < 20 && !granted(2); turn++)
+		turn_end(), run_tasks();
+	/* 9 units were granted in the first turn; in this one there is something left again. */
+	cr_assert_eq(hall.askers[2].granted_turn, 1 + 9 / TURN_UNITS);
 	consistent();
 }
 
-Test(tls_admission, more_than_a_turn_has_is_granted_in_a_turn_of_its_own)
+Test(tls_admission, in_the_long_run_no_more_is_granted_than_the_turns_have)
+{
+	static const unsigned UNITS[] = { 1, 2, 3, 8, 255 };
+
+	for (unsigned u = 0; u < array_count(UNITS); u++) {
+		unsigned long long sum = 0;
+
+		hall_open(100, 100);
+		for (unsigned turn = 1; turn <= 2000; turn++) {
+			for (unsigned i = 0; i < 10; i++) {
+				if (hall.askers[i].place.queued)
+					continue;
+				if (granted(i))
+					sum += UNITS[u];
+				leave(i);
+				ask(i, i % 2 ? ADMISSION_FULL : ADMISSION_RESUMING, UNITS[u]);
+			}
+			turn_end();
+			run_tasks();
+			/* One more, the last, is not paid for yet. */
+			cr_assert_leq(sum, (turn + 1ull) * TURN_UNITS + UNITS[u]);
+		}
+		cr_assert_geq(sum, 1990ull * TURN_UNITS - UNITS[u], "%u units: %llu", UNITS[u], sum); /* nor much less */
+	}
+}
+
+Test(tls_admission, what_turned_out_to_cost_more_is_paid_for_by_the_next_turns)
 {
 	hall_open(100, 100);
-	cr_assert_eq(ask(0, ADMISSION_FULL, 255), ADMISSION_GRANTED);
-	cr_assert_eq(ask(1, ADMISSION_FULL, 255), ADMISSION_QUEUED);
-	turn_end();
-	run_tasks();
-	cr_assert(granted(1));
-	consistent();
+	cr_assert_eq(ask(0, ADMISSION_RESUMING, 1), ADMISSION_GRANTED);
+	admission_charge(&hall.admission, 7);
+	cr_assert_eq(ask(1, ADMISSION_RESUMING, 1), ADMISSION_QUEUED);
+	for (unsigned turn = 0; turn < 20 && !granted(1); turn++)
+		turn_end(), run_tasks();
+	cr_assert_eq(hall.askers[1].granted_turn, 1 + 8 / TURN_UNITS);
+}
+
+/* The core was idle, or busy with others, for as many turns as it takes: nothing is owed any more. */
+Test(tls_admission, turns_in_which_nobody_asked_pay_too)
+{
+	hall_open(100, 100);
+	cr_assert_eq(ask(0, ADMISSION_FULL, 8), ADMISSION_GRANTED);
+	leave(0);
+	for (unsigned turn = 0; turn < 100; turn++)
+		turn_end();
+	cr_assert_eq(ask(1, ADMISSION_FULL, 8), ADMISSION_GRANTED, "%d units are left", hall.admission.units_left);
 }
 
 /* ---- order ---- */
 
-Test(tls_admission, finishing_goes_before_resuming_before_full_and_each_in_the_order_of_coming)
+Test(tls_admission, finishing_goes_first_and_the_other_two_take_turns_each_in_the_order_of_coming)
 {
-	/* i asks in this order, and is the … -th to be granted */
+	/* i asks in this order, and is granted in the … -th turn from the next one */
 	static const struct {
 		enum admission_class class;
-		unsigned place;
+		unsigned turn;
 	} ORDER[] = {
-		{ ADMISSION_FULL, 4 }, { ADMISSION_RESUMING, 2 }, { ADMISSION_FULL, 5 }, { ADMISSION_FINISHING, 0 },
-		{ ADMISSION_RESUMING, 3 }, { ADMISSION_FINISHING, 1 },
+		{ ADMISSION_FULL, 3 }, { ADMISSION_RESUMING, 2 }, { ADMISSION_FULL, 5 }, { ADMISSION_FINISHING, 0 },
+		{ ADMISSION_RESUMING, 4 }, { ADMISSION_FINISHING, 1 },
 	};
 
 	hall_open(100, 100);
-	cr_assert_eq(ask(60, ADMISSION_FULL, 8), ADMISSION_GRANTED);
+	cr_assert_eq(ask(60, ADMISSION_FULL, TURN_UNITS), ADMISSION_GRANTED);
 	for (unsigned i = 0; i < array_count(ORDER); i++)
-		cr_assert_eq(ask(i, ORDER[i].class, 8), ADMISSION_QUEUED);
+		cr_assert_eq(ask(i, ORDER[i].class, TURN_UNITS), ADMISSION_QUEUED);
 	for (unsigned turn = 0; turn < 8; turn++)
 		turn_end();
 	for (unsigned i = 0; i < array_count(ORDER); i++)
-		cr_assert_eq(hall.askers[i].granted_turn, 2 + ORDER[i].place, "%u: %u", i, hall.askers[i].granted_turn);
+		cr_assert_eq(hall.askers[i].granted_turn, 2 + ORDER[i].turn, "%u: %u", i, hall.askers[i].granted_turn);
 }
 
-Test(tls_admission, nobody_is_overtaken_by_one_of_his_class_who_comes_when_a_turn_is_fresh)
+Test(tls_admission, nobody_who_waits_is_overtaken_by_one_who_comes_when_a_turn_is_fresh)
 {
 	hall_open(100, 100);
-	for (unsigned i = 0; i < 5; i++)
-		ask(i, ADMISSION_FULL, 2);
-	stat_add(&hall.core.stats.turns, 1);                     /* a new turn, and the queue was not looked at yet */
-	cr_assert_eq(ask(5, ADMISSION_FULL, 2), ADMISSION_QUEUED);
-	cr_assert_eq(ask(6, ADMISSION_FINISHING, 1), ADMISSION_GRANTED);
+	cr_assert_eq(ask(0, ADMISSION_FULL, TURN_UNITS), ADMISSION_GRANTED);
+	cr_assert_eq(ask(1, ADMISSION_FULL, 1), ADMISSION_QUEUED);
 	run_tasks();
-	cr_assert(granted(4) && granted(5));
+	stat_add(&hall.core.stats.turns, 1);                     /* a new turn, and the queue was not looked at yet */
+	link_move_all(&hall.core.run, &hall.core.later);
+	for (unsigned i = 2; i < 2 + TURN_UNITS; i++)
+		cr_assert_eq(ask(i, i % 2 ? ADMISSION_RESUMING : ADMISSION_FULL, 1), ADMISSION_QUEUED);
+	run_tasks();
+	cr_assert(granted(1));
+	cr_assert(!granted(1 + TURN_UNITS) || !granted(TURN_UNITS));
 	consistent();
 }
 
-/* However many clients come with a ticket, turn after turn: a new client gets through before he gives up. */
+/* However many come of one class, turn after turn, and whatever they cost: one of the other class gets through before he gives up. */
+static void not_starved(enum admission_class crowd, enum admission_class one)
+{
+	for (unsigned units = 1; units <= 20; units++) {
+		unsigned turns = 0;
+
+		hall_open(100, 100);
+		for (unsigned i = 1; i <= 40; i++)
+			ask(i, crowd, units);
+		cr_assert_eq(ask(0, one, 1), ADMISSION_QUEUED);
+		/* A turn with a full budget of them is less than a millisecond. */
+		while (!granted(0) && turns++ < 1000) {
+			for (unsigned i = 1; i <= 40; i++) {
+				if (hall.askers[i].place.queued)
+					continue;
+				leave(i);
+				ask(i, crowd, units);
+			}
+			turn_end();
+			hall.core.now_ms++;
+			run_tasks();
+		}
+		cr_assert(granted(0), "a crowd at %u units each: not in %u turns", units, turns);
+		consistent();
+	}
+}
+
 Test(tls_admission, resuming_ones_without_end_do_not_starve_a_full_one)
 {
-	unsigned turns = 0;
+	not_starved(ADMISSION_RESUMING, ADMISSION_FULL);
+}
 
-	hall_open(100, 100);
-	for (unsigned i = 1; i <= TURN_UNITS; i++)
-		cr_assert_eq(ask(i, ADMISSION_RESUMING, 1), ADMISSION_GRANTED);
-	cr_assert_eq(ask(0, ADMISSION_FULL, 2), ADMISSION_QUEUED);
-	/* A turn with a full budget of them is a millisecond or less, so this is about ten seconds. */
-	while (!granted(0) && turns++ < 10000) {
-		stat_add(&hall.core.stats.turns, 1);
-		link_move_all(&hall.core.run, &hall.core.later);
-		for (unsigned i = 1; i <= TURN_UNITS; i++) {
-			if (hall.askers[i].place.queued)
-				continue;
-			leave(i);
-			ask(i, ADMISSION_RESUMING, 1);
-		}
-		hall.core.now_ms++;
-		run_tasks();
-	}
-	cr_assert(granted(0), "not in %u turns", turns);
-	consistent();
+Test(tls_admission, full_ones_without_end_do_not_starve_a_resuming_one)
+{
+	not_starved(ADMISSION_FULL, ADMISSION_RESUMING);
 }
 
 /* ---- places ---- */
@@ -268,6 +327,7 @@ Test(tls_admission, resuming_ones_without_end_do_not_starve_a_full_one)
 Test(tls_admission, of_those_at_work_there_are_no_more_than_the_limit_and_one_who_leaves_lets_the_next_in)
 {
 	hall_open(3, 100);
+	plenty();
 	for (unsigned i = 0; i < 6; i++)
 		cr_assert_eq(ask(i, ADMISSION_RESUMING, 1), i < 3 ? ADMISSION_GRANTED : ADMISSION_QUEUED);
 	for (unsigned turn = 0; turn < 5; turn++)
@@ -279,12 +339,15 @@ Test(tls_admission, of_those_at_work_there_are_no_more_than_the_limit_and_one_wh
 	run_tasks();
 	cr_assert(granted(3) && !granted(4));
 	cr_assert_eq(hall.askers[3].wakes, 1);
-	/* Who is at work needs no further place for his next part. */
-	hall.askers[0].place.granted = false;
-	cr_assert_eq(ask(0, ADMISSION_FINISHING, 1), ADMISSION_GRANTED);
+	/* Who is at work needs no further place for his next part, though others wait for one. */
+	computed(0);
+	ask(0, ADMISSION_FINISHING, 1);
+	run_tasks();
+	cr_assert(granted(0) && !granted(4));
 	leave(0);
 	leave(2);
-	run_tasks();
+	for (unsigned turn = 0; turn < 2; turn++)
+		turn_end(), run_tasks();
 	cr_assert(granted(4) && granted(5));
 	consistent();
 }
@@ -323,8 +386,7 @@ Test(tls_admission, more_than_may_wait_are_refused_but_never_one_at_work)
 	cr_assert_eq(ask(6, ADMISSION_RESUMING, 1), ADMISSION_REFUSED);
 	cr_assert(!hall.askers[5].place.queued && !hall.askers[5].place.works);
 	cr_assert_eq(STAT(refused), 2);
-	hall.admission.units_left = 0;
-	hall.askers[0].place.granted = false;
+	computed(0);
 	cr_assert_eq(ask(0, ADMISSION_FINISHING, 1), ADMISSION_QUEUED);
 	cr_assert_eq(STAT(queued), 4);
 	cr_assert_eq(STAT(refused), 2);
@@ -339,10 +401,10 @@ Test(tls_admission, more_than_may_wait_are_refused_but_never_one_at_work)
 Test(tls_admission, where_nobody_may_wait_the_first_ones_still_work)
 {
 	hall_open(100, 0);
-	cr_assert_eq(ask(0, ADMISSION_FULL, 8), ADMISSION_GRANTED);
-	cr_assert_eq(ask(1, ADMISSION_FULL, 8), ADMISSION_REFUSED);
+	cr_assert_eq(ask(0, ADMISSION_FULL, TURN_UNITS), ADMISSION_GRANTED);
+	cr_assert_eq(ask(1, ADMISSION_FULL, 1), ADMISSION_REFUSED);
 	turn_end();
-	cr_assert_eq(ask(1, ADMISSION_FULL, 8), ADMISSION_GRANTED);
+	cr_assert_eq(ask(1, ADMISSION_FULL, 1), ADMISSION_GRANTED);
 }
 
 /* ---- leaving ---- */
@@ -352,6 +414,7 @@ Test(tls_admission, anybody_may_leave_at_any_time_and_twice)
 	hall_open(2, 2);
 	leave(0);                                                /* never asked */
 	leave(0);
+	plenty();
 	cr_assert_eq(ask(0, ADMISSION_FULL, 1), ADMISSION_GRANTED);
 	cr_assert_eq(ask(1, ADMISSION_FULL, 8), ADMISSION_GRANTED);
 	cr_assert_eq(ask(2, ADMISSION_FULL, 1), ADMISSION_QUEUED);
@@ -364,7 +427,7 @@ Test(tls_admission, anybody_may_leave_at_any_time_and_twice)
 	leave(2);
 	cr_assert_eq(STAT(dropped), 1);
 	consistent();
-	hall.askers[0].place.granted = false;
+	computed(0);
 	cr_assert_eq(ask(0, ADMISSION_FINISHING, 1), ADMISSION_QUEUED);
 	leave(0);                                                /* queued and at work: was not for nothing */
 	leave(0);
@@ -373,7 +436,6 @@ Test(tls_admission, anybody_may_leave_at_any_time_and_twice)
 	leave(1);                                                /* granted, at work */
 	leave(1);
 	consistent();
-	turn_end();
 	run_tasks();
 	cr_assert(granted(3));
 	cr_assert_eq(hall.askers[0].wakes + hall.askers[1].wakes + hall.askers[2].wakes + hall.askers[4].wakes, 0);
@@ -391,37 +453,48 @@ Test(tls_admission, anybody_may_leave_at_any_time_and_twice)
 
 Test(tls_admission, the_oldest_at_work_goes_after_two_seconds_but_only_for_one_who_waits)
 {
-	hall_open(2, 100);
+	hall_open(4, 100);
 	ask(0, ADMISSION_FULL, 2);
+	computed(0);
 	pass_ms(500);
 	ask(1, ADMISSION_FULL, 2);
+	computed(1);
 	pass_ms(60000);                                          /* nobody waits: they may take all the time they want */
+	plenty();
+	ask(2, ADMISSION_FULL, 2);
+	ask(3, ADMISSION_FULL, 2);
+	computed(2);
+	computed(3);
 	cr_assert(!hall.askers[0].place.displaced && !hall.askers[1].place.displaced);
 	cr_assert_eq(hall.askers[0].wakes, 0);
-	ask(2, ADMISSION_FULL, 2);
+	ask(4, ADMISSION_FULL, 2);
 	run_tasks();
 	cr_assert(hall.askers[0].place.displaced && !hall.askers[1].place.displaced);
 	cr_assert_eq(hall.askers[0].wakes, 1);
 	cr_assert_eq(STAT(displaced), 1);
-	/* As long as he has not gone, the next oldest is safe. */
-	ask(3, ADMISSION_FULL, 2);
-	pass_ms(5000);
-	cr_assert(!hall.askers[1].place.displaced && !granted(2));
-	leave(0);
-	run_tasks();
-	cr_assert(granted(2));
-	cr_assert(hall.askers[1].place.displaced);               /* for asker 3 */
+	/* As long as he has not gone, he is the one who goes for that one. */
+	pass_ms(1000);
+	cr_assert(!hall.askers[1].place.displaced && !granted(4));
+	ask(5, ADMISSION_FULL, 2);
+	pass_ms(100);
+	cr_assert(hall.askers[1].place.displaced && !hall.askers[2].place.displaced);
 	cr_assert_eq(STAT(displaced), 2);
+	leave(0);
+	pass_ms(100);
+	cr_assert(granted(4) && !granted(5));
 	leave(1);
-	run_tasks();
-	cr_assert(granted(3));
+	pass_ms(100);
+	cr_assert(granted(5));
+	cr_assert_eq(STAT(displaced), 2);
 	consistent();
 }
 
 Test(tls_admission, a_timer_displaces_when_nothing_else_happens)
 {
-	hall_open(1, 100);
-	ask(0, ADMISSION_FULL, 2);
+	hall_open(2, 100);
+	ask(0, ADMISSION_FULL, 1);
+	computed(0);
+	ask(9, ADMISSION_FULL, 1);                               /* he is granted all the time: we are the slow ones */
 	pass_ms(1500);
 	ask(1, ADMISSION_FULL, 2);
 	run_tasks();
@@ -434,16 +507,69 @@ Test(tls_admission, a_timer_displaces_when_nothing_else_happens)
 	leave(0);
 	run_tasks();
 	cr_assert(granted(1));
+	computed(1);
 	pass_ms(10000);
 	cr_assert(!hall.askers[1].place.displaced);
 	cr_assert_eq(STAT(displaced), 1);
 	cr_assert_eq(hall.core.wheel.count, 0);
 }
 
-Test(tls_admission, a_waiting_one_who_leaves_takes_the_need_with_him)
+Test(tls_admission, where_as_many_wait_as_are_at_work_half_a_second_is_enough)
+{
+	hall_open(1, 100);
+	ask(0, ADMISSION_FULL, 1);
+	computed(0);
+	ask(1, ADMISSION_FULL, 2);
+	pass_ms(DISPLACED_SOON_MS - 2 * TIMER_TICK_MS);
+	cr_assert(!hall.askers[0].place.displaced);
+	pass_ms(4 * TIMER_TICK_MS);
+	cr_assert(hall.askers[0].place.displaced);
+}
+
+/* Those who are at work and wait for their next part want no place. */
+Test(tls_admission, no_more_go_than_places_are_wanted)
+{
+	hall_open(10, 100);
+	plenty();
+	for (unsigned i = 0; i < 10; i++) {
+		cr_assert_eq(ask(i, ADMISSION_FULL, 1), ADMISSION_GRANTED);
+		computed(i);
+	}
+	cr_assert_eq(ask(10, ADMISSION_FULL, 1), ADMISSION_QUEUED);
+	hall.core.now_ms += DISPLACED_AFTER_MS;
+	for (unsigned i = 5; i < 10; i++)
+		cr_assert_eq(ask(i, ADMISSION_FINISHING, 1), ADMISSION_QUEUED);
+	run_tasks();
+	cr_assert_eq(STAT(displaced), 1, "%u had to go for one", (unsigned)STAT(displaced));
+	cr_assert(hall.askers[0].place.displaced);
+}
+
+/* All who have had their time are with us for a moment when it is looked at: soon after, one of them is silent again. */
+Test(tls_admission, one_who_was_spared_because_we_were_slow_goes_when_he_is_silent_after_it)
 {
 	hall_open(1, 100);
 	ask(0, ADMISSION_FULL, 2);
+	computed(0);
+	ask(1, ADMISSION_FULL, 2);
+	run_tasks();
+	hall.core.now_ms += DISPLACED_AFTER_MS - 1;
+	turn_end();
+	cr_assert_neq(ask(0, ADMISSION_FINISHING, 1), ADMISSION_REFUSED);
+	hall.core.now_ms += TIMER_TICK_MS + 1;
+	turn_end();                                              /* the timer is due while he is granted */
+	run_tasks();
+	cr_assert(granted(0) && !hall.askers[0].place.displaced);
+	computed(0);
+	pass_ms(1000);
+	cr_assert(hall.askers[0].place.displaced, "the one who waits, waits for ever");
+}
+
+Test(tls_admission, a_waiting_one_who_leaves_takes_the_need_with_him)
+{
+	hall_open(2, 100);
+	ask(0, ADMISSION_FULL, 1);
+	computed(0);
+	ask(9, ADMISSION_FULL, 1);
 	ask(1, ADMISSION_FULL, 2);
 	pass_ms(1000);
 	leave(1);
@@ -457,45 +583,48 @@ Test(tls_admission, who_waits_for_us_or_was_just_granted_is_not_displaced)
 {
 	hall_open(1, 100);
 	ask(0, ADMISSION_FULL, 8);
+	computed(0);
 	ask(1, ADMISSION_FULL, 2);
 	run_tasks();
 	hall.core.now_ms += DISPLACED_AFTER_MS;                  /* a turn that took long, or the timer is not due yet */
-	hall.admission.units_left = 0;
-	hall.askers[0].place.granted = false;
 	cr_assert_eq(ask(0, ADMISSION_FINISHING, 1), ADMISSION_QUEUED);
-	turn_end();
-	run_tasks();
+	for (unsigned turn = 0; turn < 8 && !granted(0); turn++) {
+		turn_end();
+		run_tasks();
+		cr_assert(!hall.askers[0].place.displaced);
+	}
 	cr_assert(granted(0));
-	cr_assert(!hall.askers[0].place.displaced, "he was granted in this very turn");
 }
 
-/* A crowd at work that keeps us busy with crumbs, each of which is worth a turn to us, holds its places no longer than others. */
-Test(tls_admission, those_at_work_who_ask_in_each_turn_can_be_displaced_too)
+/* A crowd that spends each turn's units does not hide one who sits silent on a place. */
+Test(tls_admission, a_silent_one_is_displaced_however_busy_the_others_keep_us)
 {
-	hall_open(TURN_UNITS, 100);
-	for (unsigned i = 1; i <= TURN_UNITS; i++)
+	hall_open(TURN_UNITS + 1, 100);
+	plenty();
+	for (unsigned i = 1; i <= TURN_UNITS + 1; i++)
 		cr_assert_eq(ask(i, ADMISSION_FULL, 1), ADMISSION_GRANTED);
+	computed(TURN_UNITS + 1);
 	cr_assert_eq(ask(0, ADMISSION_FULL, 2), ADMISSION_QUEUED);
-	for (unsigned turn = 0; turn < 10000 && STAT(displaced) == 0; turn++) {
+	for (unsigned ms = 0; ms < 2100; ms++) {
 		hall.core.now_ms++;
-		stat_add(&hall.core.stats.turns, 1);
-		timer_wheel_run(&hall.core.wheel, hall.core.now_ms);
-		link_move_all(&hall.core.run, &hall.core.later);
 		for (unsigned i = 1; i <= TURN_UNITS; i++) {
 			if (hall.askers[i].place.queued)
 				continue;
-			hall.askers[i].place.granted = false;
+			computed(i);
 			ask(i, ADMISSION_FINISHING, 1);
 		}
+		turn_end();
 		run_tasks();
 	}
-	cr_assert_gt(STAT(displaced), 0, "not in ten seconds");
+	cr_assert(hall.askers[TURN_UNITS + 1].place.displaced);
+	cr_assert_eq(STAT(displaced), 1);
 }
 
 Test(tls_admission, a_place_that_was_displaced_may_be_used_again)
 {
 	hall_open(1, 100);
 	ask(0, ADMISSION_FULL, 2);
+	computed(0);
 	ask(1, ADMISSION_FULL, 2);
 	pass_ms(DISPLACED_AFTER_MS + 2 * TIMER_TICK_MS);
 	cr_assert(hall.askers[0].place.displaced);
@@ -504,7 +633,9 @@ Test(tls_admission, a_place_that_was_displaced_may_be_used_again)
 	run_tasks();
 	leave(1);
 	turn_end();
+	turn_end();
 	cr_assert_eq(ask(0, ADMISSION_FULL, 2), ADMISSION_GRANTED);
+	computed(0);
 	ask(1, ADMISSION_FULL, 2);
 	pass_ms(DISPLACED_AFTER_MS + 2 * TIMER_TICK_MS);
 	cr_assert_eq(STAT(displaced), 2);

@@ -47,6 +47,7 @@ static void write_older(const char *path, EVP_PKEY *key, const char *password)
 	cr_assert_eq(PEM_write_bio_PrivateKey_traditional(file, key, password ? EVP_aes_128_cbc() : NULL,
 		(const unsigned char *)password, password ? (int)strlen(password) : 0, NULL, NULL), 1);
 	BIO_free(file);
+	chmod(path, 0600);
 }
 
 static void write_text(const char *path, const char *text)
@@ -110,12 +111,42 @@ Test(tls_context, a_file_that_is_something_else_is_told)
 	refused(files.ec, files.ec, files.ec, "is a certificate, not a private key (are the two files swapped?)");
 }
 
-Test(tls_context, a_file_without_end_is_refused)
+Test(tls_context, what_is_no_regular_file_is_refused_without_waiting_for_it)
 {
-	char sentence[128];
+	char path[96];
 
+	refused("/dev/zero", files.ec_key, "/dev/zero", "cannot be read: it is no regular file");
+	rig_path(&files, "pipe", path);
+	cr_assert_eq(mkfifo(path, 0600), 0);
+	refused(path, files.ec_key, path, "cannot be read: it is no regular file");
+	refused(files.ec, path, path, "cannot be read: it is no regular file");
+}
+
+Test(tls_context, a_file_that_is_too_long_is_refused)
+{
+	char path[96], sentence[128];
+
+	rig_path(&files, "long", path);
+	write_text(path, "");
+	cr_assert_eq(truncate(path, TLS_FILE_BYTES_MAX + 1), 0);
 	snprintf(sentence, sizeof sentence, "is longer than the %u bytes that are read, or grew meanwhile", TLS_FILE_BYTES_MAX);
-	refused("/dev/zero", files.ec_key, "/dev/zero", sentence);
+	refused(path, files.ec_key, path, sentence);
+}
+
+Test(tls_context, a_key_that_everybody_may_read_is_a_warning)
+{
+	struct tls_context *context;
+
+	cr_assert_eq(chmod(files.ec_key, 0644), 0);
+	context = made(files.ec, files.ec_key);
+	cr_assert(context, "%s", fault.sentence);
+	cr_assert_eq(fault.warning_count, 1);
+	cr_assert(strstr(fault.warnings[0], files.ec_key), "%s", fault.warnings[0]);
+	tls_context_put(context);
+	cr_assert_eq(chmod(files.ec_key, 0640), 0);
+	context = made(files.ec, files.ec_key);
+	cr_assert_eq(fault.warning_count, 0);
+	tls_context_put(context);
 }
 
 Test(tls_context, an_encrypted_key_is_refused)
@@ -323,7 +354,7 @@ static void say(struct said *said, struct wish wish)
 	SSL_set_connect_state(client);
 	SSL_do_handshake(client);
 	n = BIO_read(SSL_get_wbio(client), said->bytes, sizeof said->bytes);
-	cr_assert_gt(n, TLS_HEADER_BYTES);
+	cr_assert_gt(n, (int)TLS_HEADER_BYTES);
 	reason = tls_client_hello_parse(said->bytes + TLS_HEADER_BYTES, (size_t)n - TLS_HEADER_BYTES, &said->hello);
 	cr_assert_null(reason, "%s: %s", reason->name, wish.signatures);
 	SSL_free(client);
@@ -567,6 +598,75 @@ Test(tls_context, a_request_for_another_host_is_misdirected_where_one_of_the_two
 	cr_assert(!tls_context_misdirects(single, &choice, "nobody.example", 14));
 	tls_context_put(context);
 	tls_context_put(single);
+}
+
+/* Routes take "*.plain.example" for any number of labels, a certificate's "*" is one. */
+Test(tls_context, what_lies_deeper_below_the_wildcard_of_a_host_is_not_reached_past_that_host)
+{
+	enum { DEFAULT, WILD, DEEP, PLAIN, HOSTS };
+	static const char *const NAMES[HOSTS] = { "default.example", "*.wild.example", "*.deep.wild.example", "plain.example" };
+	static const struct {
+		const char *name;
+		unsigned asking;                 /* which hosts ask, as bits */
+		const char *misdirected;         /* for each choice */
+	} CASES[] = {
+		{ "a.b.wild.example", 1 << WILD, "y-yy" },
+		{ "A.B.c.d.Wild.Example", 1 << WILD, "y-yy" },
+		{ "a.b.deep.wild.example", 1 << DEEP, "yy-y" },
+		{ "a.b.deep.wild.example", 1 << WILD, "-y--" },          /* the nearest is meant */
+		{ "a.deep.wild.example", 1 << WILD, "-y--" },
+		{ "a.b.wild.example", 1 << PLAIN, "---y" },
+		{ "b.plain.example", 1 << PLAIN, "---y" },
+		{ "wild.example", 1 << WILD, "-y--" },
+		{ "a.b.xwild.example", 1 << WILD, "-y--" },
+		{ "a.b.wild.example.org", 1 << WILD, "-y--" },
+		/* By SNI it is the default's, which asks. */
+		{ "a.b.wild.example", 1 << DEFAULT, "-yyy" },
+		{ "a.b.wild.example", 1 << DEFAULT | 1 << WILD, "yyyy" },
+		{ "[::1]", 1 << WILD, "-y--" },
+		{ "", 1 << WILD, "-y--" },
+		/* No names, but routes may match them. */
+		{ "a..wild.example", 1 << WILD, "yyyy" },
+		{ "..wild.example", 1 << WILD, "yyyy" },
+		{ ".wild.example", 1 << WILD, "yyyy" },
+		{ "a.b.wild.example.", 1 << WILD, "yyyy" },
+		{ "a.wild.example..", 1 << WILD, "yyyy" },
+		{ ".", 1 << WILD, "yyyy" },
+		{ "a b.wild.example", 1 << WILD, "yyyy" },
+		{ "\xe4.b.wild.example", 1 << WILD, "yyyy" },
+		{ "a..wild.example", 1 << DEFAULT, "-yyy" },
+		{ "a..wild.example", 0, "----" },
+	};
+	const struct tls_certificate_files one = { files.ec, files.ec_key };
+
+	for (unsigned i = 0; i < array_count(CASES); i++) {
+		struct tls_host_files hosts[HOSTS];
+		const struct tls_listener_files listener = { .address = "x", .hosts = hosts, .host_count = HOSTS, .version_min = TLS_1_2,
+			.version_max = TLS_1_3 };
+		size_t n = strlen(CASES[i].name);
+		char *exact = malloc(n ? n : 1), longest[300];
+		struct tls_context *context;
+		struct tls_choice choice = { 0 };
+
+		for (unsigned h = 0; h < HOSTS; h++)
+			hosts[h] = (struct tls_host_files){ .names = &NAMES[h], .name_count = 1, .certificates = &one, .certificate_count = 1,
+				.client = { .ca = CASES[i].asking & 1u << h ? files.ec : NULL } };
+		context = rig_context_listening(&listener, &fault);
+		cr_assert(context, "%s", fault.sentence);
+		memcpy(exact, CASES[i].name, n);
+		for (size_t l = 0; l < sizeof longest; l++)
+			longest[l] = l % 2 ? '.' : 'a';
+		memcpy(longest + sizeof longest - 14, "x.wild.example", 14);
+		for (unsigned at = 0; at < HOSTS; at++) {
+			choice.host = &context->hosts[at];
+			cr_expect_eq(tls_context_misdirects(context, &choice, exact, n), CASES[i].misdirected[at] == 'y', "%u: %s at %s", i,
+				CASES[i].name, NAMES[at]);
+			if (CASES[i].asking == 1 << WILD)
+				cr_expect(tls_context_misdirects(context, &choice, longest, sizeof longest), "at %s", NAMES[at]);
+		}
+		free(exact);
+		tls_context_put(context);
+	}
 }
 
 /* The only host asks: whoever is there was asked. */

@@ -4,6 +4,10 @@
 #include "tls_rig.h"
 
 #include <criterion/criterion.h>
+#include <openssl/core_names.h>
+#include <openssl/param_build.h>
+
+#include <time.h>
 
 #define NAME_IS(a, b) cr_assert_str_eq((a) ? (a)->name : "(none)", (b).name)
 
@@ -195,7 +199,6 @@ Test(tls_engine, a_client_whose_first_group_we_lack_is_asked_again)
 Test(tls_engine, a_hello_in_several_records_is_the_same_hello)
 {
 	static const int VERSIONS[] = { TLS1_2_VERSION, TLS1_3_VERSION };
-	/* mbedTLS wants the four bytes of the message's header in its first record. */
 	static const size_t SIZES[] = { 4, 5, 50, 150 };
 	struct tls_context *context = rig_context(&files, "e");
 
@@ -1302,5 +1305,1219 @@ Test(tls_engine, a_handshake_without_end_is_refused)
 		rig_deliver(&r, CCS, sizeof CCS);
 	NAME_IS(r.tls.failure, TLS_HANDSHAKE_LONG);
 	rig_close(&r);
+	tls_context_put(context);
+}
+
+/* ---- hellos in pieces ---- */
+
+/* The handshake record that ends `from`, cut into records of `first` and then of `part` bytes with this version; what stands
+ * before it is left as it is. The result's length. */
+static size_t recut(const uint8_t *from, size_t n, size_t first, size_t part, uint16_t version, uint8_t *to)
+{
+	size_t at = 0, size = 0, length;
+
+	while (from[at] != TLS_HANDSHAKE) {
+		length = TLS_HEADER_BYTES + ((size_t)from[at + 3] << 8 | from[at + 4]);
+		memcpy(to + size, from + at, length);
+		size += length;
+		at += length;
+	}
+	length = (size_t)from[at + 3] << 8 | from[at + 4];
+	cr_assert_eq(at + TLS_HEADER_BYTES + length, n);
+	from += at + TLS_HEADER_BYTES;
+	for (size_t done = 0; done < length;) {
+		size_t piece = done == 0 && first > 0 ? first : part;
+
+		if (piece > length - done)
+			piece = length - done;
+		memcpy(to + size,
+			(uint8_t[]){ TLS_HANDSHAKE, (uint8_t)(version >> 8), (uint8_t)version, (uint8_t)(piece >> 8), (uint8_t)piece },
+			TLS_HEADER_BYTES);
+		memcpy(to + size + TLS_HEADER_BYTES, from + done, piece);
+		size += TLS_HEADER_BYTES + piece;
+		done += piece;
+	}
+	return size;
+}
+
+/* Shakes hands; the hello, or after a HelloRetryRequest the second one, is cut so. */
+static void shake_recut(struct tls_context *context, int version, bool retry, bool second, size_t count, size_t first,
+	uint16_t record_version, size_t chunk)
+{
+	static uint8_t flight[8192], cut[16384];
+	struct rig r;
+	size_t n, part;
+
+	rig_open(&r, context);
+	r.piece = chunk;
+	rig_client(&r, version, NULL);
+	SSL_set_tlsext_host_name(r.client, "edge.example");
+	rig_alpn(&r, "\x08http/1.1");
+	if (retry)
+		cr_assert_eq(SSL_set1_groups_list(r.client, "P-384:P-256"), 1);
+	SSL_do_handshake(r.client);
+	if (second) {
+		rig_to_engine(&r);
+		rig_to_client(&r);
+		SSL_do_handshake(r.client);
+	}
+	n = rig_client_bytes(&r, flight, sizeof flight);
+	part = (n - TLS_HEADER_BYTES - first + count - 1) / count;
+	rig_deliver(&r, cut, recut(flight, n, first, part, record_version, cut));
+	cr_assert(rig_shake(&r), "%x%s: %zu records, the first of %zu, version %x: %s", (unsigned)version, second ? ", second" : "",
+		count, first, record_version, r.tls.failure ? r.tls.failure->name : "stuck");
+	cr_assert_str_eq(r.tls.alpn, "http/1.1");
+	cr_assert_str_eq(r.tls.sni, "edge.example");
+	carry_both_ways(&r, 100);
+	rig_close(&r);
+}
+
+Test(tls_engine, a_hello_in_any_number_of_records_is_the_same_hello)
+{
+	struct tls_context *context = rig_context(&files, "e");
+
+	for (size_t count = 1; count <= TLS_HELLO_RECORDS_MAX; count++) {
+		shake_recut(context, count % 2 ? TLS1_3_VERSION : TLS1_2_VERSION, false, false, count, 0, 0x0303, count % 3 ? 0 : count);
+		shake_recut(context, TLS1_3_VERSION, true, false, count, 0, 0x0301, count % 5 ? 0 : 1);
+	}
+	for (size_t first = 1; first <= 8; first++) {
+		shake_recut(context, TLS1_2_VERSION, false, false, 3, first, 0x0301, 0);
+		shake_recut(context, TLS1_3_VERSION, false, false, 1, first, 0x0303, 7);
+		shake_recut(context, TLS1_3_VERSION, true, false, TLS_HELLO_RECORDS_MAX - 1, first, 0x0301, 0);
+	}
+	tls_context_put(context);
+}
+
+/* RFC 8446 §5.1 on legacy_record_version: "MUST be ignored for all purposes". */
+Test(tls_engine, the_version_of_the_hellos_record_means_nothing)
+{
+	static const uint16_t VERSIONS[] = { 0x0300, 0x0301, 0x0302, 0x0303, 0x0304, 0x03ff };
+	struct tls_context *context = rig_context(&files, "e");
+
+	for (size_t i = 0; i < array_count(VERSIONS); i++) {
+		shake_recut(context, TLS1_2_VERSION, false, false, 1 + i % 3, 0, VERSIONS[i], 0);
+		shake_recut(context, TLS1_3_VERSION, false, false, 1 + i % 2, 0, VERSIONS[i], 0);
+		shake_recut(context, TLS1_3_VERSION, true, false, 1, 0, VERSIONS[i], 0);
+	}
+	tls_context_put(context);
+}
+
+Test(tls_engine, the_second_hello_may_come_in_several_records_too)
+{
+	struct tls_context *context = rig_context(&files, "e");
+
+	for (size_t count = 1; count <= TLS_HELLO_RECORDS_MAX; count = count * 2)
+		shake_recut(context, TLS1_3_VERSION, true, true, count, 0, 0x0303, count % 3 ? 0 : count);
+	tls_context_put(context);
+}
+
+/* ---- whose turn it is ---- */
+
+/* Somebody else, who has the only place there is. */
+struct crowd {
+	struct task task;
+	struct admission_place place;
+	unsigned wakes;
+};
+
+static void crowd_woken(struct task *task)
+{
+	owner_of(task, struct crowd, task)->wakes++;
+}
+
+static struct admission *admission_of(const struct rig *r)
+{
+	return &tls_context_thread(r->tls.context)->admission;
+}
+
+static enum admission_answer crowd_ask(struct rig *r, struct crowd *crowd)
+{
+	*crowd = (struct crowd){ 0 };
+	task_init(&crowd->task, &r->scope, "crowd", crowd_woken);
+	admission_place_init(&crowd->place, &crowd->task);
+	admission_of(r)->at_work_max = 1;
+	return admission_ask(admission_of(r), &crowd->place, ADMISSION_FULL, 1);
+}
+
+/* True: something is left in this turn. */
+static bool crowd_try(struct rig *r, struct crowd *crowd)
+{
+	bool granted;
+
+	*crowd = (struct crowd){ 0 };
+	task_init(&crowd->task, &r->scope, "crowd", crowd_woken);
+	admission_place_init(&crowd->place, &crowd->task);
+	granted = admission_ask(admission_of(r), &crowd->place, ADMISSION_FULL, 0) == ADMISSION_GRANTED;
+	admission_leave(admission_of(r), &crowd->place);
+	task_fini(&crowd->task);
+	return granted;
+}
+
+static void crowd_leave(struct rig *r, struct crowd *crowd)
+{
+	admission_leave(admission_of(r), &crowd->place);
+	task_fini(&crowd->task);
+	rig_run(r);
+}
+
+/* His hello is here, and waits behind the crowd. */
+static void queued(struct rig *r, struct tls_context *context, struct crowd *crowd, int version)
+{
+	rig_open(r, context);
+	cr_assert_eq(crowd_ask(r, crowd), ADMISSION_GRANTED);
+	rig_client(r, version, NULL);
+	SSL_do_handshake(r->client);
+	rig_to_engine(r);
+	cr_assert_str_eq(tls_step_name(&r->tls), "queue");
+	cr_assert_null(r->tls.handshake);
+	cr_assert_eq(r->wire_out.bytes, 0);
+	cr_assert_eq(stat_read(&admission_of(r)->stats.queued), 1);
+}
+
+Test(tls_engine, who_waits_has_no_memory_of_mbedtls_and_is_served_when_a_place_is_free)
+{
+	static const int VERSIONS[] = { TLS1_2_VERSION, TLS1_3_VERSION };
+	struct tls_context *context = rig_context(&files, "e");
+
+	for (size_t i = 0; i < array_count(VERSIONS); i++) {
+		struct crowd crowd;
+		struct rig r;
+
+		queued(&r, context, &crowd, VERSIONS[i]);
+		cr_assert_eq(rig_thread()->spare_count, i);
+		crowd_leave(&r, &crowd);
+		cr_assert_str_eq(tls_step_name(&r.tls), "shake_hands");
+		rig_to_client(&r);
+		cr_assert(rig_shake(&r));
+		carry_both_ways(&r, 500);
+		close_both_ways(&r);
+		cr_assert_eq(stat_read(&admission_of(&r)->stats.at_work), 0);
+		cr_assert_eq(stat_read(&admission_of(&r)->stats.dropped), 0);
+		rig_close(&r);
+	}
+	tls_context_put(context);
+}
+
+Test(tls_engine, for_a_client_who_has_gone_while_he_waited_nothing_is_computed)
+{
+	static const struct reason *const REASONS[] = { &TLS_HANDSHAKE_CUT, &TCP_RESET, &TCP_SEND_LATE, NULL };
+	struct tls_context *context = rig_context(&files, "e");
+
+	for (size_t i = 0; i < array_count(REASONS); i++) {
+		struct crowd crowd;
+		struct rig r;
+
+		queued(&r, context, &crowd, i % 2 ? TLS1_2_VERSION : TLS1_3_VERSION);
+		if (i == 0)
+			pipe_end(&r.wire_in);
+		if (i == 1)
+			pipe_break(&r.wire_in, &TCP_RESET);
+		if (i == 2)
+			pipe_refuse(&r.wire_out, &TCP_SEND_LATE);
+		if (i == 3)
+			tls_fini(&r.tls);                /* his connection ends */
+		rig_run(&r);
+		cr_assert_eq(stat_read(&rig_thread()->admission.stats.dropped), 1);
+		cr_assert_eq(stat_read(&rig_thread()->admission.stats.queued), 0);
+		if (REASONS[i]) {
+			cr_assert_eq(r.tls.failure, REASONS[i]);
+			cr_assert_str_eq(tls_step_name(&r.tls), "closed");
+			cr_assert_eq(r.owner_runs, 1);
+			crowd_leave(&r, &crowd);
+			cr_assert_eq(r.wire_out.bytes, 0);
+		}
+		cr_assert_eq(rig_thread()->spare_count, 0);
+		rig_close(&r);
+	}
+	tls_context_put(context);
+}
+
+Test(tls_engine, where_too_many_wait_the_next_one_is_told_so)
+{
+	static const int VERSIONS[] = { TLS1_2_VERSION, TLS1_3_VERSION };
+	struct tls_context *context = rig_context(&files, "e");
+
+	for (size_t i = 0; i < array_count(VERSIONS); i++) {
+		struct crowd crowd;
+		struct rig r;
+
+		rig_open(&r, context);
+		cr_assert_eq(crowd_ask(&r, &crowd), ADMISSION_GRANTED);
+		admission_of(&r)->queued_max = 0;
+		rig_client(&r, VERSIONS[i], NULL);
+		cr_assert_eq(refused_handshake(&r), TLS_ALERT_INTERNAL_ERROR);
+		NAME_IS(r.tls.failure, TLS_HANDSHAKES_FULL);
+		cr_assert_eq(stat_read(&admission_of(&r)->stats.refused), 1);
+		cr_assert_null(r.tls.handshake);
+		rig_close(&r);
+	}
+	tls_context_put(context);
+}
+
+/* A client that has our flight and does not answer, while somebody waits: he is told, in a way that he can read. */
+static void displaced(int version, bool has_read)
+{
+	struct tls_context *context = rig_context(&files, "e");
+	struct crowd crowd;
+	struct rig r;
+	int alert;
+
+	rig_open(&r, context);
+	rig_client(&r, version, NULL);
+	SSL_do_handshake(r.client);
+	rig_to_engine(&r);
+	cr_assert_str_eq(tls_step_name(&r.tls), "shake_hands");
+	if (has_read) {
+		rig_to_client(&r);
+		SSL_do_handshake(r.client);
+	}
+	cr_assert_eq(crowd_ask(&r, &crowd), ADMISSION_QUEUED);
+	rig_run(&r);
+	cr_assert_null(r.tls.failure);
+	r.core.now_ms += 2100;
+	timer_wheel_run(&r.core.wheel, r.core.now_ms);
+	rig_run(&r);
+	NAME_IS(r.tls.failure, TLS_HANDSHAKE_DISPLACED);
+	cr_assert(crowd.place.granted);
+	cr_assert_null(r.tls.handshake);
+	cr_assert_eq(stat_read(&admission_of(&r)->stats.displaced), 1);
+	cr_assert(r.wire_out.ended);
+	ERR_clear_error();
+	rig_to_client(&r);
+	if (SSL_do_handshake(r.client) == 1) {
+		char byte;
+
+		SSL_read(r.client, &byte, 1);
+	}
+	alert = rig_client_alert();
+	cr_assert_eq(alert, TLS_ALERT_INTERNAL_ERROR, "alert %d", alert);
+	crowd_leave(&r, &crowd);
+	rig_close(&r);
+	tls_context_put(context);
+}
+
+Test(tls_engine, a_displaced_client_of_tls_1_2_is_told)
+{
+	displaced(TLS1_2_VERSION, false);
+	displaced(TLS1_2_VERSION, true);
+}
+
+Test(tls_engine, a_displaced_client_of_tls_1_3_is_told)
+{
+	displaced(TLS1_3_VERSION, true);
+	displaced(TLS1_3_VERSION, false);
+}
+
+static void tickets_begin(void)
+{
+	ticket_holder_init(&rig_thread()->tickets, NULL, ticket_keys_next(NULL, (uint64_t)time(NULL), 3600));
+}
+
+/* For the next client: the session with the newest ticket, read by the client. */
+static SSL_SESSION *session_of(struct rig *r)
+{
+	SSL_SESSION *session;
+	char byte;
+
+	pipe_write(&r->plain_out, "x", 1);
+	rig_to_client(r);
+	cr_assert_eq(SSL_read(r->client, &byte, 1), 1);
+	session = SSL_get1_session(r->client);
+	SSL_shutdown(r->client);
+	return session;
+}
+
+/* What is computed for a client's flight costs so many units, in a turn where there are plenty. */
+static unsigned units_for(struct rig *r)
+{
+	uint8_t flight[4096];
+	size_t n = rig_client_bytes(r, flight, sizeof flight);
+	int before;
+
+	/* What is owed has been paid. */
+	for (int turn = 0; turn < 10; turn++) {
+		struct crowd crowd;
+
+		stat_add(&r->core.stats.turns, 1);
+		if (crowd_try(r, &crowd))
+			break;
+	}
+	before = admission_of(r)->units_left;
+	/* By hand, so that the turn does not end behind it. */
+	pipe_write(&r->wire_in, flight, n);
+	for (struct link *link; (link = link_take_first(&r->core.run));) {
+		struct task *task = owner_of(link, struct task, in_run);
+
+		task->step(task);
+	}
+	cr_assert_gt(r->wire_out.bytes, 0);
+	return (unsigned)(before - admission_of(r)->units_left);
+}
+
+/* What signs is paid for as what signs, be it asked for in two parts … */
+Test(tls_engine_all, a_retry_is_not_a_way_to_have_a_signature_for_the_price_of_a_finished)
+{
+	struct tls_context *context = rig_context(&files, "r");
+	unsigned units;
+	struct rig r;
+
+	rig_open(&r, context);
+	rig_client(&r, TLS1_3_VERSION, NULL);
+	cr_assert_eq(SSL_set1_groups_list(r.client, "P-384:P-256"), 1);
+	SSL_do_handshake(r.client);
+	rig_to_engine(&r);
+	rig_to_client(&r);
+	SSL_do_handshake(r.client);
+	units = units_for(&r);
+	cr_assert_eq(units, 8, "the signature cost %u", units);
+	rig_to_client(&r);
+	cr_assert(rig_shake(&r));
+	rig_close(&r);
+	tls_context_put(context);
+}
+
+/* … or with a ticket that is none. */
+Test(tls_engine_all, a_bad_ticket_is_not_a_way_to_have_a_signature_for_the_price_of_a_resumption)
+{
+	static const int VERSIONS[] = { TLS1_2_VERSION, TLS1_3_VERSION };
+	struct tls_context *context;
+
+	tickets_begin();
+	context = rig_context(&files, "r");
+	for (size_t i = 0; i < array_count(VERSIONS); i++) {
+		SSL_SESSION *session;
+		unsigned units;
+		struct rig r;
+
+		rig_open(&r, context);
+		rig_client(&r, VERSIONS[i], NULL);
+		cr_assert(rig_shake(&r));
+		session = session_of(&r);
+		rig_close(&r);
+
+		/* Nobody has the key of that one any more. */
+		ticket_holder_swap(&rig_thread()->tickets, ticket_keys_next(NULL, (uint64_t)time(NULL), 3600));
+		rig_open(&r, context);
+		rig_client(&r, VERSIONS[i], NULL);
+		SSL_set_session(r.client, session);
+		SSL_do_handshake(r.client);
+		units = units_for(&r);
+		cr_assert_eq(units, 8, "the signature cost %u", units);
+		rig_to_client(&r);
+		cr_assert(rig_shake(&r));
+		cr_assert(!r.tls.resumed);
+		SSL_SESSION_free(session);
+		rig_close(&r);
+	}
+	tls_context_put(context);
+}
+
+/* ---- memory that is kept for the next client ---- */
+
+Test(tls_engine, twenty_handshakes_after_each_other_need_the_memory_of_one)
+{
+	struct tls_context *context = rig_context(&files, "e");
+	struct link *kept = NULL;
+
+	for (int i = 0; i < 20; i++) {
+		struct rig r;
+
+		rig_open(&r, context);
+		rig_client(&r, i % 3 ? TLS1_3_VERSION : TLS1_2_VERSION, NULL);
+		cr_assert(rig_shake(&r));
+		cr_assert_eq(rig_thread()->spare_count, 1);
+		cr_assert(!kept || kept == rig_thread()->spares.next);
+		kept = rig_thread()->spares.next;
+		carry_both_ways(&r, 1000);
+		close_both_ways(&r);
+		rig_close(&r);
+	}
+	tls_context_put(context);
+	cr_assert_eq(rig_thread()->spare_count, 0);
+	cr_assert(link_alone(&rig_thread()->spares));
+}
+
+Test(tls_engine, many_at_once_leave_no_more_than_a_few_behind)
+{
+	enum { COUNT = 24 };
+	struct tls_context *context = rig_context(&files, "e");
+	struct rig *rigs = calloc(COUNT, sizeof *rigs);
+
+	for (int i = 0; i < COUNT; i++) {
+		rig_open(&rigs[i], context);
+		rig_client(&rigs[i], TLS1_3_VERSION, NULL);
+		SSL_do_handshake(rigs[i].client);
+		rig_to_engine(&rigs[i]);
+		cr_assert_str_eq(tls_step_name(&rigs[i].tls), "shake_hands");
+		/* rig_open opens admission anew; each is of a core of its own here, as far as turns go. */
+		admission_leave(&rig_thread()->admission, &rigs[i].tls.place);
+		admission_place_init(&rigs[i].tls.place, &rigs[i].tls.task);
+	}
+	for (int i = 0; i < COUNT; i++) {
+		admission_open(&rig_thread()->admission, &rigs[i].scope, 100, 100);
+		rig_to_client(&rigs[i]);
+		cr_assert(rig_shake(&rigs[i]));
+		cr_assert_eq(rig_thread()->spare_count, i < (int)SPARES_MAX ? (unsigned)i + 1 : SPARES_MAX);
+	}
+	for (int i = 0; i < COUNT; i++) {
+		carry_both_ways(&rigs[i], 100);
+		rig_close(&rigs[i]);
+	}
+	free(rigs);
+	tls_context_put(context);
+	cr_assert_eq(rig_thread()->spare_count, 0);
+}
+
+/* What one client of a host was, the next one is not: each of these after each other one, through the same memory. */
+static const struct {
+	const char *what;
+	int version;
+	const char *suite, *alpn, *name, *groups;
+	bool fails;                              /* the client does not trust us, and says so */
+	bool leaves;                             /* in the middle */
+	bool resumes;
+} CLIENTS[] = {
+	{ "1.3", TLS1_3_VERSION, "TLS_AES_128_GCM_SHA256", NULL, NULL, NULL, false, false, false },
+	{ "1.3, h2, name", TLS1_3_VERSION, "TLS_AES_256_GCM_SHA384", "\x02h2", "edge.example", NULL, false, false, false },
+	{ "1.3, retry", TLS1_3_VERSION, "TLS_CHACHA20_POLY1305_SHA256", "\x08http/1.1", "a.example", "P-384:P-256", false, false, false },
+	{ "1.2", TLS1_2_VERSION, "ECDHE-ECDSA-AES128-GCM-SHA256", NULL, NULL, NULL, false, false, false },
+	{ "1.2, h2, name", TLS1_2_VERSION, "ECDHE-ECDSA-CHACHA20-POLY1305", "\x02h2", "edge.example", NULL, false, false, false },
+	{ "1.3, resumes", TLS1_3_VERSION, "TLS_AES_128_GCM_SHA256", "\x08http/1.1", "edge.example", NULL, false, false, true },
+	{ "1.2, resumes", TLS1_2_VERSION, "ECDHE-ECDSA-AES256-GCM-SHA384", NULL, "edge.example", NULL, false, false, true },
+	{ "1.3, fails", TLS1_3_VERSION, "TLS_AES_128_GCM_SHA256", "\x02h2", "b.example", NULL, true, false, false },
+	{ "1.2, fails", TLS1_2_VERSION, "ECDHE-ECDSA-AES128-GCM-SHA256", "\x02h2", "b.example", NULL, true, false, false },
+	{ "1.3, leaves", TLS1_3_VERSION, "TLS_AES_128_GCM_SHA256", "\x02h2", "b.example", NULL, false, true, false },
+	{ "1.2, leaves", TLS1_2_VERSION, "ECDHE-ECDSA-AES128-GCM-SHA256", "\x02h2", "b.example", NULL, false, true, false },
+};
+
+static SSL_SESSION *client_of_kind(struct tls_context *context, size_t kind, SSL_SESSION *offer, const char *after)
+{
+	SSL_SESSION *session = NULL;
+	const char *name = CLIENTS[kind].name, *alpn = CLIENTS[kind].alpn;
+	struct rig r;
+
+	rig_open(&r, context);
+	rig_client(&r, CLIENTS[kind].version, CLIENTS[kind].suite);
+	if (alpn)
+		rig_alpn(&r, alpn);
+	if (name)
+		SSL_set_tlsext_host_name(r.client, name);
+	if (CLIENTS[kind].groups)
+		SSL_set1_groups_list(r.client, CLIENTS[kind].groups);
+	if (CLIENTS[kind].fails)
+		SSL_set_verify(r.client, SSL_VERIFY_PEER, NULL);
+	if (offer)
+		cr_assert_eq(SSL_set_session(r.client, offer), 1);
+	if (CLIENTS[kind].leaves) {
+		SSL_do_handshake(r.client);
+		rig_to_engine(&r);
+		pipe_end(&r.wire_in);
+		rig_run(&r);
+		NAME_IS(r.tls.failure, TLS_HANDSHAKE_CUT);
+		cr_assert_eq(rig_thread()->spare_count, 0);      /* what failed is not kept, in whatever state it may be */
+	} else if (CLIENTS[kind].fails) {
+		refused_handshake(&r);
+		cr_assert_str_eq(r.tls.failure->name, "tls_peer_unknown_ca", "%s after %s: %s", CLIENTS[kind].what, after,
+			r.tls.failure->name);
+		cr_assert_eq(rig_thread()->spare_count, 0);
+	} else {
+		cr_assert(rig_shake(&r), "%s after %s: %s", CLIENTS[kind].what, after, r.tls.failure ? r.tls.failure->name : "stuck");
+		cr_assert_eq(r.tls.version, CLIENTS[kind].version);
+		cr_assert_str_eq(r.tls.alpn ? r.tls.alpn : "", alpn ? alpn + 1 : "", "%s after %s", CLIENTS[kind].what, after);
+		cr_assert_str_eq(r.tls.sni ? r.tls.sni : "", name ? name : "");
+		cr_assert_null(r.tls.identity);
+		cr_assert_eq(r.tls.resumed, offer != NULL, "%s after %s", CLIENTS[kind].what, after);
+		cr_assert_eq(SSL_session_reused(r.client), offer != NULL);
+		carry_both_ways(&r, 700);
+		session = session_of(&r);
+	}
+	rig_close(&r);
+	return session;
+}
+
+Test(tls_engine, nothing_of_a_client_is_left_for_the_next_one, .timeout = 100)
+{
+	struct tls_context *context;
+
+	tickets_begin();
+	context = rig_context(&files, "e");
+	for (size_t before = 0; before < array_count(CLIENTS); before++) {
+		for (size_t after = 0; after < array_count(CLIENTS); after++) {
+			size_t order[] = { before, after };
+			SSL_SESSION *offers[2] = { NULL };
+
+			/* What they resume is of an earlier one of their kind. */
+			for (size_t i = 0; i < 2; i++)
+				if (CLIENTS[order[i]].resumes)
+					offers[i] = client_of_kind(context, order[i], NULL, "nobody");
+			for (size_t i = 0; i < 2; i++) {
+				SSL_SESSION_free(client_of_kind(context, order[i], offers[i], i ? CLIENTS[before].what : "any"));
+				SSL_SESSION_free(offers[i]);
+			}
+			cr_assert_leq(rig_thread()->spare_count, 1);
+		}
+	}
+	tls_context_put(context);
+	cr_assert_eq(rig_thread()->spare_count, 0);
+}
+
+Test(tls_engine, a_spare_is_wiped_and_of_its_own_host)
+{
+	static const char *const NAMES[] = { "a.example", "b.example" };
+	const struct tls_certificate_files one = { files.ec, files.ec_key };
+	const struct tls_host_files hosts[] = {
+		{ .names = &NAMES[0], .name_count = 1, .certificates = &one, .certificate_count = 1, .alpn = RIG_PROTOCOLS },
+		{ .names = &NAMES[1], .name_count = 1, .certificates = &one, .certificate_count = 1 },
+	};
+	const struct tls_listener_files listener = { .address = "x", .hosts = hosts, .host_count = 2,
+		.version_min = TLS_1_2, .version_max = TLS_1_3 };
+	static const struct tls_handshake ZERO;
+	struct tls_fault fault;
+	struct tls_context *context = rig_context_listening(&listener, &fault);
+	struct tls_handshake *of[2] = { NULL };
+
+	cr_assert(context, "%s", fault.sentence);
+	for (int i = 0; i < 8; i++) {
+		struct tls_handshake *spare;
+		struct rig r;
+
+		rig_open(&r, context);
+		rig_client(&r, i & 2 ? TLS1_2_VERSION : TLS1_3_VERSION, NULL);
+		rig_alpn(&r, "\x02h2");
+		SSL_set_tlsext_host_name(r.client, NAMES[i % 2]);
+		cr_assert(rig_shake(&r));
+		cr_assert_str_eq(r.tls.alpn ? r.tls.alpn : "", i % 2 ? "" : "h2");
+		spare = owner_of(rig_thread()->spares.next, struct tls_handshake, in_spares);
+		cr_assert(!of[i % 2] || of[i % 2] == spare);
+		of[i % 2] = spare;
+		cr_assert_eq(spare->host, r.tls.choice.host);
+		cr_assert_eq(memcmp((char *)spare + offsetof(struct tls_handshake, choice), (char *)&ZERO + offsetof(struct tls_handshake, choice),
+			sizeof ZERO - offsetof(struct tls_handshake, choice)), 0);
+		cr_assert_eq(rig_thread()->spare_count, i ? 2 : 1);
+		rig_close(&r);
+	}
+	tls_context_put(context);
+	cr_assert_eq(rig_thread()->spare_count, 0);
+}
+
+/* A reload: the old context's spares go with it, the new one's stay. */
+Test(tls_engine, a_context_that_goes_takes_its_spares_along_and_leaves_those_of_others)
+{
+	struct tls_context *old = rig_context(&files, "e"), *fresh = rig_context(&files, "e");
+	struct rig r, other;
+
+	rig_open(&r, old);
+	rig_client(&r, TLS1_3_VERSION, NULL);
+	cr_assert(rig_shake(&r));
+	tls_context_put(old);                    /* the connection keeps it */
+	cr_assert_eq(rig_thread()->spare_count, 1);
+	rig_open(&other, fresh);
+	rig_client(&other, TLS1_2_VERSION, NULL);
+	cr_assert(rig_shake(&other));
+	cr_assert_eq(rig_thread()->spare_count, 2);
+	carry_both_ways(&r, 10);
+	rig_close(&r);
+	cr_assert_eq(rig_thread()->spare_count, 1);
+	cr_assert_eq(owner_of(rig_thread()->spares.next, struct tls_handshake, in_spares)->host, other.tls.choice.host);
+	carry_both_ways(&other, 10);
+	rig_close(&other);
+	cr_assert_eq(rig_thread()->spare_count, 1);
+	tls_context_put(fresh);
+	cr_assert_eq(rig_thread()->spare_count, 0);
+}
+
+/* ---- resumption ---- */
+
+Test(tls_engine, full_and_resumed_handshakes_are_told_apart_and_counted)
+{
+	static const int VERSIONS[] = { TLS1_2_VERSION, TLS1_3_VERSION };
+	static const char *const NAMES[] = { "edge.example", "other.example" };
+	struct tls_context *context;
+	struct tls_stats *stats = &rig_thread()->stats;
+
+	tickets_begin();
+	context = rig_context(&files, "e");
+	for (size_t i = 0; i < array_count(VERSIONS); i++) {
+		SSL_SESSION *session = NULL;
+
+		for (int round = 0; round < 4; round++) {
+			struct rig r;
+
+			rig_open(&r, context);
+			rig_client(&r, VERSIONS[i], NULL);
+			SSL_set_tlsext_host_name(r.client, NAMES[round == 3]);
+			if (session)
+				SSL_set_session(r.client, session);
+			SSL_SESSION_free(session);
+			cr_assert(rig_shake(&r));
+			/* The last one asks for another name: a ticket of this one is not for it. */
+			cr_assert_eq(r.tls.resumed, round == 1 || round == 2);
+			cr_assert_eq(SSL_session_reused(r.client), r.tls.resumed);
+			cr_assert_null(r.tls.identity);
+			session = session_of(&r);
+			rig_close(&r);
+		}
+		SSL_SESSION_free(session);
+	}
+	cr_assert_eq(stat_read(&stats->full_12), 2);
+	cr_assert_eq(stat_read(&stats->resumed_12), 2);
+	cr_assert_eq(stat_read(&stats->full_13), 2);
+	cr_assert_eq(stat_read(&stats->resumed_13), 2);
+	tls_context_put(context);
+}
+
+Test(tls_engine, a_handshake_that_fails_counts_as_none)
+{
+	struct tls_context *context = rig_context(&files, "e");
+	struct tls_stats *stats = &rig_thread()->stats;
+	struct rig r;
+
+	rig_open(&r, context);
+	rig_client(&r, TLS1_2_VERSION, NULL);
+	SSL_set_verify(r.client, SSL_VERIFY_PEER, NULL);
+	refused_handshake(&r);
+	cr_assert_eq(stat_read(&stats->full_12) + stat_read(&stats->full_13), 0);
+	cr_assert_eq(stat_read(&admission_of(&r)->stats.at_work), 0);
+	rig_close(&r);
+	tls_context_put(context);
+}
+
+/* ---- certificates of clients ---- */
+
+enum who { NOBODY, GOOD, BELOW, RSA_KEY, P384_KEY, REVOKED, EXPIRED, FUTURE, FOREIGN, SELF, DEEP, SERVERS, WHO_COUNT };
+
+struct people {
+	struct rig_issued root, one, two, foreign;
+	struct rig_issued of[WHO_COUNT];
+	char ca[96], crl[96];
+};
+
+static struct people people;
+
+static void people_begin(void)
+{
+	static const char NAMES[] = "DNS:site-7.example.org,email:cra@cro.example.org";
+	struct people *p = &people;
+
+	p->root = rig_issue("Clients' root", NULL, true, NULL, 1, -10, 30);
+	p->one = rig_issue("Clients' first", &p->root, true, NULL, 2, -10, 30);
+	p->two = rig_issue("Clients' second", &p->one, true, NULL, 3, -10, 30);
+	p->foreign = rig_issue("Clients' root", NULL, true, NULL, 1, -10, 30); /* the same name, another key */
+	p->of[GOOD] = rig_issue("Monitor 4", &p->root, false, NAMES, 10, -1, 30);
+	p->of[BELOW] = rig_issue("Monitor 5", &p->one, false, NAMES, 11, -1, 30);
+	p->of[RSA_KEY] = rig_issue_for(EVP_RSA_gen(2048), "Monitor 6", &p->root, false, NAMES, 12, -1, 30);
+	p->of[P384_KEY] = rig_issue_for(EVP_EC_gen("P-384"), "Monitor 7", &p->root, false, NAMES, 13, -1, 30);
+	p->of[REVOKED] = rig_issue("Monitor 8", &p->root, false, NAMES, 9, -1, 30);
+	p->of[EXPIRED] = rig_issue("Monitor 9", &p->root, false, NAMES, 14, -9, -1);
+	p->of[FUTURE] = rig_issue("Monitor 10", &p->root, false, NAMES, 15, 2, 30);
+	p->of[FOREIGN] = rig_issue("Monitor 11", &p->foreign, false, NAMES, 16, -1, 30);
+	p->of[SELF] = rig_issue("Monitor 12", NULL, false, NAMES, 17, -1, 30);
+	p->of[DEEP] = rig_issue("Monitor 13", &p->two, false, NAMES, 18, -1, 30);
+	p->of[SERVERS] = rig_issue("Monitor 14", &p->root, false, NAMES, 19, -1, 30);
+	rig_extend(p->of[SERVERS].certificate, NID_ext_key_usage, "serverAuth");
+	X509_sign(p->of[SERVERS].certificate, p->root.key, EVP_sha256());
+	rig_path(&files, "clients.pem", p->ca);
+	rig_path(&files, "clients.crl", p->crl);
+	rig_write_certificate(&p->root, p->ca, "w");
+	rig_write_list(&p->root, 9, -1, 7, p->crl, "w");
+	rig_write_list(&p->one, 0, -1, 7, p->crl, "a");
+	rig_write_list(&p->two, 0, -1, 7, p->crl, "a");
+}
+
+static void people_end(void)
+{
+	rig_issued_free(&people.root);
+	rig_issued_free(&people.one);
+	rig_issued_free(&people.two);
+	rig_issued_free(&people.foreign);
+	for (int i = 0; i < WHO_COUNT; i++)
+		rig_issued_free(&people.of[i]);
+}
+
+/* Host 0 asks nobody; "asks.example" does. */
+static struct tls_context *asking(bool required, unsigned depth, const char *crl)
+{
+	static const char *const NAMES[] = { "default.example", "asks.example" };
+	const struct tls_certificate_files one = { files.ec, files.ec_key };
+	const struct tls_host_files hosts[] = {
+		{ .names = &NAMES[0], .name_count = 1, .certificates = &one, .certificate_count = 1, .alpn = RIG_PROTOCOLS },
+		{ .names = &NAMES[1], .name_count = 1, .certificates = &one, .certificate_count = 1, .alpn = RIG_PROTOCOLS,
+			.client = { people.ca, crl, depth, required } },
+	};
+	const struct tls_listener_files listener = { .address = "x", .hosts = hosts, .host_count = 2, .tickets = true,
+		.version_min = TLS_1_2, .version_max = TLS_1_3, .ticket_lifetime_s = 3600 };
+	struct tls_fault fault;
+	struct tls_context *context = rig_context_listening(&listener, &fault);
+
+	cr_assert(context, "%s", fault.sentence);
+	return context;
+}
+
+static void open_as(struct rig *r, struct tls_context *context, int version, enum who who, const char *name)
+{
+	rig_open(r, context);
+	rig_client(r, version, NULL);
+	SSL_set_tlsext_host_name(r->client, name);
+	if (who != NOBODY) {
+		cr_assert_eq(SSL_use_certificate(r->client, people.of[who].certificate), 1);
+		cr_assert_eq(SSL_use_PrivateKey(r->client, people.of[who].key), 1);
+	}
+	if (who == DEEP)
+		SSL_add1_chain_cert(r->client, people.two.certificate);
+	if (who == DEEP || who == BELOW)
+		SSL_add1_chain_cert(r->client, people.one.certificate);
+}
+
+static const struct {
+	const char *what;
+	enum who who;
+	bool required;
+	unsigned depth;
+	const struct reason *reason;             /* NULL: he is let in */
+	bool known;                              /* and has an identity */
+	int alert_12, alert_13;                  /* -1: do not look */
+} VISITS[] = {
+	{ "good", GOOD, true, 0, NULL, true, -1, -1 },
+	{ "good", GOOD, false, 1, NULL, true, -1, -1 },
+	{ "by an intermediate", BELOW, true, 1, NULL, true, -1, -1 },
+	{ "by an intermediate", BELOW, true, 8, NULL, true, -1, -1 },
+	{ "by two, which are allowed", DEEP, true, 2, NULL, true, -1, -1 },
+	{ "RSA", RSA_KEY, true, 0, NULL, true, -1, -1 },
+	{ "none", NOBODY, false, 0, NULL, false, -1, -1 },
+	/* RFC 5246 §7.4.6: handshake_failure; certificate_required is of TLS 1.3 */
+	{ "none", NOBODY, true, 0, &TLS_CERTIFICATE_MISSING, false, 40, 116 },
+	{ "revoked", REVOKED, true, 0, &TLS_CERTIFICATE_REVOKED, false, 44, 44 },
+	{ "revoked", REVOKED, false, 0, &TLS_CERTIFICATE_REVOKED, false, 44, 44 },
+	{ "expired", EXPIRED, true, 0, &TLS_CERTIFICATE_EXPIRED, false, 45, 45 },
+	{ "expired", EXPIRED, false, 0, &TLS_CERTIFICATE_EXPIRED, false, 45, 45 },
+	{ "of the future", FUTURE, true, 0, &TLS_CERTIFICATE_EXPIRED, false, 45, 45 },
+	{ "of the future", FUTURE, false, 0, &TLS_CERTIFICATE_EXPIRED, false, 45, 45 },
+	{ "foreign, of the same name", FOREIGN, true, 0, &TLS_CERTIFICATE_UNTRUSTED, false, 48, 48 },
+	{ "foreign, of the same name", FOREIGN, false, 0, &TLS_CERTIFICATE_UNTRUSTED, false, 48, 48 },
+	{ "his own", SELF, true, 0, &TLS_CERTIFICATE_UNTRUSTED, false, 48, 48 },
+	{ "his own", SELF, false, 0, &TLS_CERTIFICATE_UNTRUSTED, false, 48, 48 },
+	{ "by an intermediate, which is too many", BELOW, true, 0, &TLS_CERTIFICATE_DEEP, false, 42, 42 },
+	{ "by an intermediate, which is too many", BELOW, false, 0, &TLS_CERTIFICATE_DEEP, false, 42, 42 },
+	{ "by two, which is too many", DEEP, true, 1, &TLS_CERTIFICATE_DEEP, false, 42, 42 },
+	{ "for servers", SERVERS, true, 0, &TLS_CERTIFICATE_USAGE, false, 43, 43 },
+	{ "for servers", SERVERS, false, 0, &TLS_CERTIFICATE_USAGE, false, 43, 43 },
+};
+
+/* `alerts`: look at what the client is told, too. */
+static void visits(int version, bool alerts)
+{
+	people_begin();
+	for (size_t i = 0; i < array_count(VISITS); i++) {
+		struct tls_context *context = asking(VISITS[i].required, VISITS[i].depth, people.crl);
+		int want = version == TLS1_2_VERSION ? VISITS[i].alert_12 : VISITS[i].alert_13, alert, error;
+		char byte;
+		bool shaken;
+		struct rig r;
+
+		open_as(&r, context, version, VISITS[i].who, "asks.example");
+		ERR_clear_error();
+		shaken = rig_shake(&r);
+		cr_assert_eq(r.tls.failure, VISITS[i].reason, "%s, depth %u, %s: %s", VISITS[i].what, VISITS[i].depth,
+			VISITS[i].required ? "required" : "optional", r.tls.failure ? r.tls.failure->name : "let in");
+		cr_assert_eq(shaken, !VISITS[i].reason);
+		cr_assert_eq(r.tls.identity != NULL, VISITS[i].known);
+		if (VISITS[i].known) {
+			struct tls_identity *id = r.tls.identity;
+			unsigned char *der = NULL;
+			int n = i2d_X509(people.of[VISITS[i].who].certificate, &der);
+
+			cr_assert_eq(strncmp(id->subject, "CN=Monitor ", 11), 0, "%s", id->subject);
+			cr_assert_eq(id->name_count, 2);
+			cr_assert_str_eq(id->names[0], "DNS:site-7.example.org");
+			cr_assert_str_eq(id->names[1], "EMAIL:cra@cro.example.org");
+			cr_assert(id->der_bytes == (size_t)n && memcmp(id->der, der, (size_t)n) == 0);
+			OPENSSL_free(der);
+		}
+		if (shaken) {
+			cr_assert(!r.tls.resumed);
+			carry_both_ways(&r, 500);
+			close_both_ways(&r);
+		} else if (alerts) {
+			cr_assert(r.wire_out.ended);
+			if (r.client_done)
+				rig_client_read(&r, &byte, 1, &error);
+			alert = rig_client_alert();
+			cr_assert_eq(alert, want, "%s, %s: alert %d, not %d", VISITS[i].what, VISITS[i].required ? "required" : "optional", alert,
+				want);
+		}
+		rig_close(&r);
+		tls_context_put(context);
+	}
+	people_end();
+}
+
+Test(tls_engine, clients_of_tls_1_2_with_certificates_are_let_in_or_not_by_name)
+{
+	visits(TLS1_2_VERSION, false);
+}
+
+Test(tls_engine, clients_of_tls_1_3_with_certificates_are_let_in_or_not_by_name)
+{
+	visits(TLS1_3_VERSION, false);
+}
+
+Test(tls_engine, clients_of_tls_1_2_are_told_what_is_wrong_with_their_certificates)
+{
+	visits(TLS1_2_VERSION, true);
+}
+
+Test(tls_engine, clients_of_tls_1_3_are_told_what_is_wrong_with_their_certificates)
+{
+	visits(TLS1_3_VERSION, true);
+}
+
+/* In TLS 1.2 one list of groups holds for key exchange and for certificates, and we do not exchange keys on P-384. */
+Test(tls_engine, a_client_with_a_key_of_p_384_is_let_in_by_tls_1_3_alone)
+{
+	struct tls_context *context;
+	struct rig r;
+
+	people_begin();
+	context = asking(true, 0, people.crl);
+	open_as(&r, context, TLS1_3_VERSION, P384_KEY, "asks.example");
+	cr_assert(rig_shake(&r), "%s", r.tls.failure ? r.tls.failure->name : "stuck");
+	cr_assert_str_eq(r.tls.identity->subject, "CN=Monitor 7");
+	rig_close(&r);
+	open_as(&r, context, TLS1_2_VERSION, P384_KEY, "asks.example");
+	cr_assert(!rig_shake(&r));
+	NAME_IS(r.tls.failure, TLS_CERTIFICATE_BAD);
+	rig_close(&r);
+	tls_context_put(context);
+	people_end();
+}
+
+Test(tls_engine, a_list_out_of_date_lets_nobody_in)
+{
+	static const int VERSIONS[] = { TLS1_2_VERSION, TLS1_3_VERSION };
+
+	people_begin();
+	rig_write_list(&people.root, 9, -9, -2, people.crl, "w");
+	for (int i = 0; i < 4; i++) {
+		struct tls_context *context = asking(i / 2, 0, people.crl);
+		struct rig r;
+
+		open_as(&r, context, VERSIONS[i % 2], GOOD, "asks.example");
+		cr_assert(!rig_shake(&r));
+		NAME_IS(r.tls.failure, TLS_CERTIFICATE_LIST_OLD);
+		rig_close(&r);
+		tls_context_put(context);
+	}
+	people_end();
+}
+
+/* Where revocation is wanted, a list that is not there does not mean that nobody is revoked: as with OpenSSL. */
+Test(tls_engine, whose_authority_has_no_list_is_not_let_in)
+{
+	static const int VERSIONS[] = { TLS1_2_VERSION, TLS1_3_VERSION };
+
+	people_begin();
+	for (int i = 0; i < 8; i++) {
+		enum who who = i / 4 ? BELOW : GOOD;
+		struct tls_context *context;
+		struct rig r;
+
+		/* That of the root alone, for one below an intermediate; that of the intermediate alone, for one right below the root. */
+		rig_write_list(who == BELOW ? &people.root : &people.one, 9, -1, 7, people.crl, "w");
+		context = asking(i / 2 % 2, 1, people.crl);
+		open_as(&r, context, VERSIONS[i % 2], who, "asks.example");
+		cr_assert(!rig_shake(&r));
+		NAME_IS(r.tls.failure, TLS_CERTIFICATE_LIST_MISSING);
+		cr_assert_null(r.tls.identity);
+		rig_close(&r);
+		tls_context_put(context);
+	}
+	people_end();
+}
+
+/* A list that somebody else has signed in the authority's name. */
+Test(tls_engine, a_list_of_a_wrong_hand_lets_nobody_in)
+{
+	static const int VERSIONS[] = { TLS1_2_VERSION, TLS1_3_VERSION };
+
+	people_begin();
+	rig_write_list(&people.foreign, 0, -1, 7, people.crl, "w");
+	for (int i = 0; i < 4; i++) {
+		struct tls_context *context = asking(i / 2, 0, people.crl);
+		struct rig r;
+
+		open_as(&r, context, VERSIONS[i % 2], REVOKED, "asks.example");
+		cr_assert(!rig_shake(&r));
+		NAME_IS(r.tls.failure, TLS_CERTIFICATE_LIST_MISSING);
+		rig_close(&r);
+		tls_context_put(context);
+	}
+	people_end();
+}
+
+/* Another private key that says it belongs to that public one. */
+static EVP_PKEY *key_of_a_thief(EVP_PKEY *owner)
+{
+	EVP_PKEY *other = EVP_EC_gen("P-256"), *thief = NULL;
+	EVP_PKEY_CTX *maker = EVP_PKEY_CTX_new_from_name(NULL, "EC", NULL);
+	OSSL_PARAM_BLD *list = OSSL_PARAM_BLD_new();
+	uint8_t point[65];
+	size_t n = 0;
+	BIGNUM *scalar = NULL;
+	OSSL_PARAM *params;
+
+	cr_assert_eq(EVP_PKEY_get_octet_string_param(owner, OSSL_PKEY_PARAM_PUB_KEY, point, sizeof point, &n), 1);
+	cr_assert_eq(EVP_PKEY_get_bn_param(other, OSSL_PKEY_PARAM_PRIV_KEY, &scalar), 1);
+	OSSL_PARAM_BLD_push_utf8_string(list, OSSL_PKEY_PARAM_GROUP_NAME, "P-256", 0);
+	OSSL_PARAM_BLD_push_octet_string(list, OSSL_PKEY_PARAM_PUB_KEY, point, n);
+	OSSL_PARAM_BLD_push_BN(list, OSSL_PKEY_PARAM_PRIV_KEY, scalar);
+	params = OSSL_PARAM_BLD_to_param(list);
+	cr_assert_eq(EVP_PKEY_fromdata_init(maker), 1);
+	cr_assert_eq(EVP_PKEY_fromdata(maker, &thief, EVP_PKEY_KEYPAIR, params), 1);
+	OSSL_PARAM_free(params);
+	OSSL_PARAM_BLD_free(list);
+	EVP_PKEY_CTX_free(maker);
+	BN_free(scalar);
+	EVP_PKEY_free(other);
+	return thief;
+}
+
+Test(tls_engine, a_certificate_without_its_key_is_no_identity)
+{
+	static const int VERSIONS[] = { TLS1_2_VERSION, TLS1_3_VERSION };
+
+	people_begin();
+	for (int i = 0; i < 4; i++) {
+		struct tls_context *context = asking(i / 2, 0, NULL);
+		EVP_PKEY *thief = key_of_a_thief(people.of[GOOD].key);
+		struct rig r;
+
+		open_as(&r, context, VERSIONS[i % 2], NOBODY, "asks.example");
+		cr_assert_eq(SSL_use_certificate(r.client, people.of[GOOD].certificate), 1);
+		cr_assert_eq(SSL_use_PrivateKey(r.client, thief), 1);
+		cr_assert(!rig_shake(&r), "he passes for the owner");
+		cr_assert_null(r.tls.identity);
+		NAME_IS(r.tls.failure, TLS_HANDSHAKE_FORGED);
+		rig_close(&r);
+		tls_context_put(context);
+		EVP_PKEY_free(thief);
+	}
+	people_end();
+}
+
+/* The host that asks gives no tickets, and takes none of another host; the one that does not ask knows nobody. */
+Test(tls_engine, a_ticket_carries_nobody_past_the_question)
+{
+	static const int VERSIONS[] = { TLS1_2_VERSION, TLS1_3_VERSION };
+
+	people_begin();
+	tickets_begin();
+	for (size_t i = 0; i < array_count(VERSIONS); i++) {
+		struct tls_context *context = asking(true, 0, NULL);
+		SSL_SESSION *session;
+		struct rig r;
+
+		open_as(&r, context, VERSIONS[i], GOOD, "default.example");
+		cr_assert(rig_shake(&r));
+		cr_assert_null(r.tls.identity);          /* not asked */
+		session = session_of(&r);
+		cr_assert(SSL_SESSION_has_ticket(session));
+		rig_close(&r);
+
+		open_as(&r, context, VERSIONS[i], NOBODY, "default.example");
+		SSL_set_session(r.client, session);
+		cr_assert(rig_shake(&r));
+		cr_assert(r.tls.resumed);
+		cr_assert_null(r.tls.identity);
+		rig_close(&r);
+
+		open_as(&r, context, VERSIONS[i], NOBODY, "asks.example");
+		SSL_set_session(r.client, session);
+		cr_assert(!rig_shake(&r));
+		NAME_IS(r.tls.failure, TLS_CERTIFICATE_MISSING);
+		rig_close(&r);
+
+		open_as(&r, context, VERSIONS[i], GOOD, "asks.example");
+		SSL_set_session(r.client, session);
+		cr_assert(rig_shake(&r));
+		cr_assert(!r.tls.resumed && r.tls.identity);
+		SSL_SESSION_free(session);
+		session = session_of(&r);
+		cr_assert(!SSL_SESSION_has_ticket(session));
+		SSL_SESSION_free(session);
+		rig_close(&r);
+		tls_context_put(context);
+	}
+	people_end();
+}
+
+/* Through the same memory, one after the other: who was known does not make the next one known. */
+Test(tls_engine, who_was_known_does_not_make_the_next_one_known)
+{
+	static const int VERSIONS[] = { TLS1_2_VERSION, TLS1_3_VERSION };
+	struct tls_context *context;
+
+	people_begin();
+	context = asking(false, 0, people.crl);
+	for (int i = 0; i < 16; i++) {
+		static const enum who WHO[] = { GOOD, NOBODY, REVOKED, NOBODY };
+		enum who who = WHO[i % 4];
+		struct rig r;
+
+		open_as(&r, context, VERSIONS[i / 4 % 2], who, "asks.example");
+		cr_assert_eq(rig_shake(&r), who != REVOKED);
+		cr_assert_eq(r.tls.identity != NULL, who == GOOD);
+		cr_assert_eq(r.tls.failure, who == REVOKED ? &TLS_CERTIFICATE_REVOKED : NULL);
+		rig_close(&r);
+		cr_assert_leq(rig_thread()->spare_count, 1);
+	}
+	tls_context_put(context);
+	people_end();
+}
+
+/* ---- names and sizes ---- */
+
+Test(tls_engine, a_name_in_any_case_and_with_a_dot_at_its_end_is_the_same_name)
+{
+	static const int VERSIONS[] = { TLS1_2_VERSION, TLS1_3_VERSION };
+
+	people_begin();
+	for (size_t i = 0; i < array_count(VERSIONS); i++) {
+		struct tls_context *context = asking(true, 0, NULL);
+		struct rig r;
+
+		open_as(&r, context, VERSIONS[i], GOOD, i ? "Asks.EXAMPLE." : "ASKS.Example");
+		cr_assert(rig_shake(&r), "%s", r.tls.failure ? r.tls.failure->name : "stuck");
+		cr_assert_str_eq(r.tls.sni, "asks.example");
+		cr_assert(r.tls.identity);               /* so it was the host that asks */
+		rig_close(&r);
+		tls_context_put(context);
+	}
+	people_end();
+}
+
+Test(tls_engine, where_names_are_strict_a_client_without_one_of_ours_is_told_so)
+{
+	static const char *const NAMES[] = { "a.example", "*.b.example" };
+	const struct tls_certificate_files one = { files.ec, files.ec_key };
+	const struct tls_host_files host = { .names = NAMES, .name_count = 2, .certificates = &one, .certificate_count = 1 };
+	const struct tls_listener_files listener = { .address = "x", .hosts = &host, .host_count = 1, .strict = true,
+		.version_min = TLS_1_2, .version_max = TLS_1_3 };
+	static const struct {
+		const char *name;
+		const struct reason *reason;
+	} ASKED[] = {
+		{ "a.example", NULL }, { "x.b.example", NULL }, { "b.example", &TLS_NAME_UNKNOWN }, { "c.example", &TLS_NAME_UNKNOWN },
+		{ NULL, &TLS_NAME_MISSING },
+		{ "192.0.2.7", &TLS_NAME_MISSING },      /* an address is no name */
+	};
+	struct tls_fault fault;
+	struct tls_context *context = rig_context_listening(&listener, &fault);
+
+	for (size_t i = 0; i < 2 * array_count(ASKED); i++) {
+		const char *name = ASKED[i / 2].name;
+		struct rig r;
+
+		rig_open(&r, context);
+		rig_client(&r, i % 2 ? TLS1_3_VERSION : TLS1_2_VERSION, NULL);
+		if (name)
+			SSL_set_tlsext_host_name(r.client, name);
+		if (ASKED[i / 2].reason)
+			cr_assert_eq(refused_handshake(&r), TLS_ALERT_UNRECOGNIZED_NAME);
+		else
+			cr_assert(rig_shake(&r));
+		cr_assert_eq(r.tls.failure, ASKED[i / 2].reason, "%s: %s", name, r.tls.failure ? r.tls.failure->name : "let in");
+		rig_close(&r);
+	}
+	tls_context_put(context);
+}
+
+/* A list of protocols that makes the hello longer by `n` bytes than "h2" alone would. */
+static size_t long_hello(struct rig *r, size_t n, uint8_t *bytes, size_t size)
+{
+	static unsigned char wire[20000];
+	size_t at = 3;
+
+	memcpy(wire, "\x02h2", 3);
+	while (n > 0) {
+		size_t piece = n < 256 ? n : n - 256 == 1 ? 255 : 256;
+
+		wire[at] = (unsigned char)(piece - 1);
+		memset(wire + at + 1, 'x', piece - 1);
+		at += piece;
+		n -= piece;
+	}
+	cr_assert_eq(SSL_set_alpn_protos(r->client, wire, (unsigned)at), 0);
+	SSL_do_handshake(r->client);
+	return rig_client_bytes(r, bytes, size);
+}
+
+Test(tls_engine, the_longest_hello_is_taken_and_one_byte_more_is_refused)
+{
+	static const int VERSIONS[] = { TLS1_2_VERSION, TLS1_3_VERSION };
+	struct tls_context *context = rig_context(&files, "e");
+	static uint8_t bytes[20000];
+
+	for (size_t i = 0; i < array_count(VERSIONS); i++) {
+		size_t base = 0;
+
+		for (int more = -1; more <= 1; more++) {
+			struct rig r;
+			size_t n;
+
+			rig_open(&r, context);
+			rig_client(&r, VERSIONS[i], NULL);
+			if (more < 0) {
+				/* Longer than 512 bytes, or OpenSSL fills it up (RFC 7685). */
+				base = long_hello(&r, 1000, bytes, sizeof bytes) - TLS_HEADER_BYTES - 1000;
+				rig_close(&r);
+				continue;
+			}
+			n = long_hello(&r, TLS_HELLO_BYTES_MAX + (size_t)more - base, bytes, sizeof bytes);
+			cr_assert_eq(n, TLS_HELLO_BYTES_MAX + TLS_HEADER_BYTES + (more ? TLS_HEADER_BYTES + 1 : 0));
+			rig_deliver(&r, bytes, n);
+			rig_to_client(&r);
+			if (more) {
+				NAME_IS(r.tls.failure, TLS_HELLO_LONG);
+			} else {
+				cr_assert(rig_shake(&r), "%s", r.tls.failure ? r.tls.failure->name : "stuck");
+				cr_assert_str_eq(r.tls.alpn, "h2");
+				carry_both_ways(&r, 100);
+			}
+			rig_close(&r);
+		}
+	}
+	tls_context_put(context);
+}
+
+/* In TLS 1.3 a client tells how old it thinks its ticket is. Whether that is believed or not, both sides say the same. */
+Test(tls_engine, whether_a_ticket_of_an_odd_age_resumes_is_told_as_the_client_sees_it)
+{
+	static const long AGES[] = { 0, 30, 300, 1800 };
+	struct tls_context *context;
+
+	tickets_begin();
+	context = rig_context(&files, "e");
+	for (size_t i = 0; i < array_count(AGES); i++) {
+		uint64_t full = stat_read(&rig_thread()->stats.full_13), resumed = stat_read(&rig_thread()->stats.resumed_13);
+		SSL_SESSION *session;
+		struct rig r;
+
+		rig_open(&r, context);
+		rig_client(&r, TLS1_3_VERSION, NULL);
+		cr_assert(rig_shake(&r));
+		session = session_of(&r);
+		rig_close(&r);
+		/* The client believes that it is as old. */
+		SSL_SESSION_set_time(session, SSL_SESSION_get_time(session) - AGES[i]);
+		rig_open(&r, context);
+		rig_client(&r, TLS1_3_VERSION, NULL);
+		SSL_set_session(r.client, session);
+		cr_assert(rig_shake(&r), "%ld s: %s", AGES[i], r.tls.failure ? r.tls.failure->name : "stuck");
+		cr_assert_eq(r.tls.resumed, SSL_session_reused(r.client), "%ld s: we say %d", AGES[i], r.tls.resumed);
+		cr_assert_eq(stat_read(&rig_thread()->stats.full_13) - full, r.tls.resumed ? 1 : 2);
+		cr_assert_eq(stat_read(&rig_thread()->stats.resumed_13) - resumed, r.tls.resumed);
+		SSL_SESSION_free(session);
+		rig_close(&r);
+	}
 	tls_context_put(context);
 }

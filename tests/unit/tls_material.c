@@ -267,6 +267,51 @@ Test(tls_material, a_name_with_a_zero_in_a_certificate_is_passed_over)
 	rig_issued_free(&made);
 }
 
+/* Two hosts without names of their own, whose certificates have one in common; the second asks its clients, or both do. */
+static struct tls_material *read_twins(bool first_asks, bool second_asks, bool depth_differs, const char *written)
+{
+	char certificate[96], key[96];
+	struct tls_certificate_files pair = { certificate, key };
+	struct tls_host_files hosts[] = {
+		{ .names = (const char *const[]){ "default.example" }, .name_count = 1, .certificates = &pair, .certificate_count = 1 },
+		{ .certificates = &pair, .certificate_count = 1, .client = { .ca = first_asks ? files.ec : NULL, .depth = 1 } },
+		{ .names = &written, .name_count = written ? 1 : 0, .certificates = &pair, .certificate_count = 1,
+			.client = { .ca = second_asks ? files.ec : NULL, .depth = depth_differs ? 2 : 1 } },
+	};
+	const struct tls_listener_files listener = { .address = "x", .hosts = hosts, .host_count = 3,
+		.version_min = TLS_1_2, .version_max = TLS_1_3 };
+
+	write_pair_with("DNS:twin.example,DNS:*.twin.example", certificate, key);
+	return tls_material_read(rig_thread(), &listener, &fault);
+}
+
+Test(tls_material, of_two_hosts_with_the_same_name_in_their_certificates_nobody_has_to_guess_which_one_asks)
+{
+	struct tls_material *material = read_twins(false, false, false, NULL);
+
+	cr_assert(material, "%s", fault.sentence);
+	cr_assert_eq(fault.warning_count, 2);
+	cr_assert(strstr(fault.warnings[0], "twin.example"), "%s", fault.warnings[0]);
+	cr_assert_eq(found(material, "twin.example"), 1);
+	cr_assert_eq(found(material, "x.twin.example"), 1);
+	tls_material_put(material);
+
+	cr_assert_null(read_twins(false, true, false, NULL));
+	cr_assert(strstr(fault.sentence, "twin.example"), "%s", fault.sentence);
+	cr_assert_null(read_twins(true, false, false, NULL));
+	cr_assert_null(read_twins(true, true, true, NULL));
+	material = read_twins(true, true, false, NULL);
+	cr_assert(material, "%s", fault.sentence);
+	tls_material_put(material);
+
+	/* What is written is clear. */
+	material = read_twins(false, true, false, "twin.example");
+	cr_assert(material, "%s", fault.sentence);
+	cr_assert_eq(found(material, "twin.example"), 2);
+	cr_assert_eq(found(material, "x.twin.example"), 1);
+	tls_material_put(material);
+}
+
 /* ---- who may have issued the clients' certificates ---- */
 
 static struct tls_material *read_clients(const char *ca, const char *crl)
@@ -493,7 +538,9 @@ Test(tls_material, a_list_of_nobody_who_is_trusted_and_an_authority_without_a_li
 	material = read_clients(ca, crl);
 	cr_assert(material, "%s", fault.sentence);
 	cr_assert_geq(fault.warning_count, 1, "revocation silently does nothing");
-	cr_assert(strstr(fault.warnings[0], crl), "%s", fault.warnings[0]);
+	for (unsigned i = 0; i < fault.warning_count; i++)
+		cr_assert(strstr(fault.warnings[i], crl), "%s", fault.warnings[i]);
+	cr_assert(strstr(fault.warnings[0], "Clients' authority"), "%s", fault.warnings[0]);
 	tls_material_put(material);
 	rig_issued_free(&other);
 	clients_end();

@@ -64,6 +64,7 @@ UNUSED static void rig_write_pair(EVP_PKEY *key, const char *certificate_path, c
 		file = fopen(key_path, "w");
 		PEM_write_PKCS8PrivateKey(file, key, password ? EVP_aes_128_cbc() : NULL, password,
 			password ? (int)strlen(password) : 0, NULL, NULL);
+		fchmod(fileno(file), 0600);
 		fclose(file);
 	}
 	X509_free(x);
@@ -111,11 +112,12 @@ UNUSED static void rig_extend(X509 *x, int nid, const char *value)
 	X509_EXTENSION_free(extension);
 }
 
-/* `issuer` NULL: by itself. `names`: as OpenSSL writes them ("DNS:a.example,email:b@example"), or NULL. Days from today. */
-UNUSED static struct rig_issued rig_issue(const char *common_name, const struct rig_issued *issuer, bool authority,
-	const char *names, unsigned serial, int from_days, int to_days)
+/* `issuer` NULL: by itself. `names`: as OpenSSL writes them ("DNS:a.example,email:b@example"), or NULL. Days from today.
+ * The key moves in. */
+UNUSED static struct rig_issued rig_issue_for(EVP_PKEY *key, const char *common_name, const struct rig_issued *issuer,
+	bool authority, const char *names, unsigned serial, int from_days, int to_days)
 {
-	struct rig_issued made = { EVP_EC_gen("P-256"), X509_new() };
+	struct rig_issued made = { key, X509_new() };
 	X509 *x = made.certificate;
 	X509_NAME *name = X509_get_subject_name(x);
 
@@ -133,6 +135,12 @@ UNUSED static struct rig_issued rig_issue(const char *common_name, const struct 
 		rig_extend(x, NID_subject_alt_name, names);
 	check(X509_sign(x, issuer ? issuer->key : made.key, EVP_sha256()) > 0);
 	return made;
+}
+
+UNUSED static struct rig_issued rig_issue(const char *common_name, const struct rig_issued *issuer, bool authority,
+	const char *names, unsigned serial, int from_days, int to_days)
+{
+	return rig_issue_for(EVP_EC_gen("P-256"), common_name, issuer, authority, names, serial, from_days, to_days);
 }
 
 UNUSED static void rig_issued_free(struct rig_issued *made)
@@ -156,6 +164,7 @@ UNUSED static void rig_write_key(const struct rig_issued *made, const char *path
 	FILE *file = fopen(path, "w");
 
 	check(file && PEM_write_PKCS8PrivateKey(file, made->key, NULL, NULL, 0, NULL, NULL) == 1);
+	fchmod(fileno(file), 0600);
 	fclose(file);
 }
 

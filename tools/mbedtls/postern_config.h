@@ -78,7 +78,8 @@
 #undef MBEDTLS_ECJPAKE_C
 #undef MBEDTLS_NIST_KW_C
 #undef MBEDTLS_DHM_C
-/* Key exchange is X25519 and P-256; P-384 and P-521 stay for the certificates of chains. */
+/* Key exchange is X25519 and P-256; P-384 stays for the certificates of chains. Who verifies with P-521 for strangers can be kept busy. */
+#undef MBEDTLS_ECP_DP_SECP521R1_ENABLED
 #undef MBEDTLS_ECP_DP_SECP192R1_ENABLED
 #undef MBEDTLS_ECP_DP_SECP224R1_ENABLED
 #undef MBEDTLS_ECP_DP_SECP192K1_ENABLED

@@ -220,6 +220,9 @@ static psa_status_t p256_agree(struct driver *d, const uint8_t *key, const uint8
 	BN_clear(d->scalar);
 	if (done)
 		memcpy(secret, product + 1, P256_BYTES);
+	/* The point was the secret. */
+	EC_POINT_set_to_infinity(d->p256, d->product);
+	EC_POINT_copy(d->product, d->point);
 	OPENSSL_cleanse(product, sizeof product);
 	return done ? PSA_SUCCESS : refused(PSA_ERROR_INVALID_ARGUMENT);
 }
@@ -483,6 +486,10 @@ static psa_status_t rsa_verify(struct driver *d, psa_algorithm_t algorithm, cons
 	return status;
 }
 
+/* RSAPublicKey is a modulus and an exponent, 11 bytes of DER around them, and nobody's exponent has more than 64 bits; with one as long as the
+ * modulus a stranger makes us do the work of a signature, many times over. */
+#define RSA_PUBLIC_EXTRA_MAX (11u + 1u + 8u)
+
 static psa_status_t verify_hash(struct postern_driver *hooks, const psa_key_attributes_t *attributes, const uint8_t *key,
 	size_t key_bytes, psa_algorithm_t algorithm, const uint8_t *hash, size_t hash_bytes, const uint8_t *signature,
 	size_t signature_bytes)
@@ -495,7 +502,7 @@ static psa_status_t verify_hash(struct postern_driver *hooks, const psa_key_attr
 		(bits == 256 || bits == 384))
 		return ecdsa_verify(d, bits == 256 ? P_256 : P_384, key, key_bytes, hash, hash_bytes, signature, signature_bytes);
 	if (type == PSA_KEY_TYPE_RSA_PUBLIC_KEY && is_rsa_signature(algorithm) && hash_of(algorithm) != HASHES)
-		return rsa_verify(d, algorithm, key, key_bytes, hash, hash_bytes, signature, signature_bytes);
+		return key_bytes > bits / 8 + RSA_PUBLIC_EXTRA_MAX ? PSA_ERROR_INVALID_SIGNATURE : rsa_verify(d, algorithm, key, key_bytes, hash, hash_bytes, signature, signature_bytes);
 	return PSA_ERROR_NOT_SUPPORTED;
 }
 
@@ -635,7 +642,9 @@ struct driver_key *driver_key_new(struct driver *driver, const uint8_t *der, siz
 	key->magic = KEY_MAGIC;
 	key->driver = driver;
 	driver->keys++;
-	key->pkey = d2i_AutoPrivateKey(NULL, &der, (long)n);
+	/* By the kind that the first bytes show, an RSA key's version and large modulus or an EC key's version 1: to let libcrypto find out costs
+	 * four times as much, which counts where a thousand hosts are read again. */
+	key->pkey = d2i_PrivateKey(n > 200 ? EVP_PKEY_RSA : EVP_PKEY_EC, NULL, &der, (long)n);
 	bytes = key->pkey ? i2d_PublicKey(key->pkey, &key->public_half) : -1;
 	if (bytes <= 0) {
 		ERR_clear_error();
@@ -645,7 +654,7 @@ struct driver_key *driver_key_new(struct driver *driver, const uint8_t *der, siz
 	key->public_bytes = (size_t)bytes;
 	key->bits = (unsigned)EVP_PKEY_get_bits(key->pkey);
 	key->rsa = EVP_PKEY_is_a(key->pkey, "RSA") == 1;
-	ERR_clear_error();                   /* d2i_AutoPrivateKey tries several forms, and leaves word of each */
+	ERR_clear_error();                   /* it may try several forms, and leaves word of each */
 	return key;
 }
 
