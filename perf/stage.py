@@ -105,6 +105,7 @@ class Stage:
         self.directory, self.words = directory, words
         self.ports = {**ports, "upstream": UPSTREAM}
         self.processes = {}
+        self.gorilla_flags = []
         self.nginx = next((path for path in (DEPS / "bin/nginx", pathlib.Path("/usr/sbin/nginx")) if path.exists()), None)
         self.haproxy = next((path for path in (DEPS / "haproxy/haproxy", pathlib.Path("/usr/sbin/haproxy")) if path.exists()), None)
         self.postern = pathlib.Path(words.postern)
@@ -126,6 +127,8 @@ class Stage:
         return {"nginx": [self.nginx, "-p", self.directory, "-c", file],
                 "haproxy": [self.haproxy, "-db", "-f", file],
                 "postern": [self.postern, "run", "-c", file],
+                "gorilla": [TREE / "build/perf/gorilla", "-listen", f"127.0.0.1:{self.ports.get('gorilla')}",
+                            "-certificate", self.certificate, "-key", self.key, *self.gorilla_flags],
                 "upstream": [TREE / "build/perf/perf-upstream", UPSTREAM]}[name]
 
     def start(self, name):
@@ -168,11 +171,13 @@ class Stage:
     def versions(self):
         def said(*command):
             return subprocess.run(command, capture_output=True, text=True, env=self.environment)
+        gorilla = TREE / "build/perf/gorilla"
+        go = [f"gorilla/websocket by {said('go', 'version').stdout.split()[2]}"] if "gorilla" in self.ports and gorilla.exists() else []
         openssl = re.findall(r"(?:built|running) with (OpenSSL \S+)", said(self.nginx, "-V").stderr)[-1]
         return ", ".join([said(self.nginx, "-v").stderr.split(": ")[1].strip(),
                           said(self.haproxy, "-v").stdout.split(" - ")[0].splitlines()[0].replace(" version ", "/").split(" 20")[0],
                           said(self.postern, "version").stdout.strip().splitlines()[0],
-                          f"{openssl} for both and for the load", f"Linux {os.uname().release}"])
+                          *go, f"{openssl} for nginx, HAProxy and the load", f"Linux {os.uname().release}"])
 
 
 class Load:
@@ -190,9 +195,12 @@ class Load:
             fail(f"the load ended with {self.process.wait()}")
         return line
 
-    def go(self):
-        self.process.stdin.write("go\n")
+    def say(self, word):
+        self.process.stdin.write(word + "\n")
         self.process.stdin.flush()
+
+    def go(self):
+        self.say("go")
 
     def told(self, errors_allowed=False):
         told = json.loads(self.line())
