@@ -7,6 +7,7 @@ import os
 import pathlib
 import re
 import resource
+import select
 import signal
 import socket
 import subprocess
@@ -105,7 +106,7 @@ class Stage:
         self.directory, self.words = directory, words
         self.ports = {**ports, "upstream": UPSTREAM}
         self.processes = {}
-        self.gorilla_flags = []
+        self.own = {}                    # commands of servers that only one script has
         self.nginx = next((path for path in (DEPS / "bin/nginx", pathlib.Path("/usr/sbin/nginx")) if path.exists()), None)
         self.haproxy = next((path for path in (DEPS / "haproxy/haproxy", pathlib.Path("/usr/sbin/haproxy")) if path.exists()), None)
         self.postern = pathlib.Path(words.postern)
@@ -122,13 +123,16 @@ class Stage:
                 dir=directory, upstream=UPSTREAM, port=ports[name], certificate=certificate, key=key, both=both,
                 connections=words.connections_max, files=words.files))
 
+    def add_gorilla(self, name, *flags):
+        self.own[name] = [TREE / "build/perf/gorilla", "-listen", f"127.0.0.1:{self.ports[name]}",
+                          "-certificate", self.certificate, "-key", self.key, *flags]
+
     def command(self, name):
         file = self.directory / f"{name}.conf"
         return {"nginx": [self.nginx, "-p", self.directory, "-c", file],
                 "haproxy": [self.haproxy, "-db", "-f", file],
                 "postern": [self.postern, "run", "-c", file],
-                "gorilla": [TREE / "build/perf/gorilla", "-listen", f"127.0.0.1:{self.ports.get('gorilla')}",
-                            "-certificate", self.certificate, "-key", self.key, *self.gorilla_flags],
+                **self.own,
                 "upstream": [TREE / "build/perf/perf-upstream", UPSTREAM]}[name]
 
     def start(self, name):
@@ -171,8 +175,7 @@ class Stage:
     def versions(self):
         def said(*command):
             return subprocess.run(command, capture_output=True, text=True, env=self.environment)
-        gorilla = TREE / "build/perf/gorilla"
-        go = [f"gorilla/websocket by {said('go', 'version').stdout.split()[2]}"] if "gorilla" in self.ports and gorilla.exists() else []
+        go = [f"gorilla/websocket by {said('go', 'version').stdout.split()[2]}"] if self.own else []
         openssl = re.findall(r"(?:built|running) with (OpenSSL \S+)", said(self.nginx, "-V").stderr)[-1]
         return ", ".join([said(self.nginx, "-v").stderr.split(": ")[1].strip(),
                           said(self.haproxy, "-v").stdout.split(" - ")[0].splitlines()[0].replace(" version ", "/").split(" 20")[0],
@@ -207,6 +210,14 @@ class Load:
         if told["errors"] and not errors_allowed:
             fail(f"{told['errors']} errors under load, the first: {told['first_error']}")
         return told
+
+    def has_line(self):
+        return bool(select.select([self.process.stdout], [], [], 0)[0])
+
+    def kill(self):
+        self.process.kill()
+        self.process.wait()
+        Load.alive.discard(self)
 
     def end(self):
         self.process.stdin.close()

@@ -202,6 +202,20 @@ static bool line_waits(struct client *c, int n, const char *where)
 	return false;
 }
 
+/* Some bytes, and hardly anything before them: a socket that does not take them has no server any more. */
+static bool pong(struct client *c, const char *payload, size_t n)
+{
+	unsigned char frame[6 + 125] = { 0x8a, (unsigned char)(0x80 | n) };    /* masked, by four zeros */
+
+	if (n > 125)
+		FATAL("a ping of %zu bytes", n);
+	memcpy(frame + 6, payload, n);
+	if (line_write(c, frame, 6 + n) != (int)(6 + n))
+		return false;
+	c->work->pings++;
+	return true;
+}
+
 /* ---- answers ---- */
 
 static size_t head_length(const char *head)
@@ -236,11 +250,32 @@ static size_t answer_head(struct client *c, const char *bytes, size_t n)
 	return (size_t)(end + 4 - c->head) - before;
 }
 
+/* Pings of a server between its echoes are answered: how many bytes of them there are. One comes whole, or not at all yet. */
+static size_t pings_take(struct client *c, const char *bytes, size_t n)
+{
+	size_t at = 0;
+
+	while (n - at >= 2 && (unsigned char)bytes[at] == 0x89 && n - at >= 2u + (unsigned char)bytes[at + 1]) {
+		size_t size = (unsigned char)bytes[at + 1];
+
+		if (!pong(c, bytes + at + 2, size))
+			break;
+		at += 2 + size;
+	}
+	return at;
+}
+
 /* True: the answer is whole. */
 static bool answer_take(struct client *c, const char *bytes, size_t n)
 {
 	bool in_head = !c->upgraded && c->left == 0;
 
+	if (c->upgraded && c->left == c->work->echo_bytes) {
+		size_t pings = pings_take(c, bytes, n);
+
+		bytes += pings;
+		n -= pings;
+	}
 	while (n > 0) {
 		size_t used;
 
@@ -257,7 +292,7 @@ static bool answer_take(struct client *c, const char *bytes, size_t n)
 		bytes += used;
 		n -= used;
 		if (!in_head && c->left == 0) {
-			if (n > 0)
+			if (n > 0 && (!c->upgraded || pings_take(c, bytes, n) != n))
 				FATAL("%zu bytes more than the answer has", n);
 			return true;
 		}
@@ -445,8 +480,6 @@ static bool read_answer(struct client *c)
 /* The frames of a server: a ping is answered, a message is told, a Close ends it. False: the connection is gone. */
 static bool frame_take(struct client *c, unsigned opcode, const char *payload, size_t n)
 {
-	unsigned char pong[6 + 125] = { 0x8a, (unsigned char)(0x80 | n) };    /* masked, by four zeros */
-
 	switch (opcode) {
 	case 1:
 	case 2:
@@ -455,12 +488,7 @@ static bool frame_take(struct client *c, unsigned opcode, const char *payload, s
 	case 8:
 		return false;
 	case 9:
-		memcpy(pong + 6, payload, n);
-		/* Some bytes on an idle connection: a socket that does not take them has no server any more. */
-		if (line_write(c, pong, 6 + n) != (int)(6 + n))
-			return false;
-		c->work->pings++;
-		return true;
+		return pong(c, payload, n);
 	default:
 		return opcode == 10;
 	}
