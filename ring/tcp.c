@@ -223,7 +223,9 @@ static void step_receive(struct tcp *t)
 	once = t->held || one_by_one(t);
 	if (t->held) {
 		tcp_go_on(t);
-	} else if (tcp_left_ms(t) == 0) {
+	} else if (tcp_left_ms(t) == 0 && t->arm_due_ms >= wait_due_ms(t)) {
+		/* An arm that was to be renewed fired before the wait was over. If the core then did not run until it was, nobody
+		 * listened in between, and what lies in the socket may have come in time: one more arm of a moment takes it. */
 		receive_late(t);
 		if (t->receive_ended)
 			return;

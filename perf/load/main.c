@@ -1,4 +1,4 @@
-/* perf/load/main.c — the load of perf/tls: N clients in one thread, and what they saw.
+/* perf/load/main.c — the load of perf/tls and perf/ws: N clients in one thread, and what they saw.
  *
  *     load WORK --port P [options]            what it says:      what it waits for:
  *       warm      as below, not counted, --warm seconds
@@ -7,10 +7,15 @@
  *       drained   the units that are begun end, and count
  *                                             one line of JSON   the end of its input
  *
- * WORK is connections, requests, uploads, messages, hellos or idle (client.h). Closed loop: each client begins a unit when its
+ * WORK is connections, requests, uploads, messages, hellos, idle, sockets or rude (client.h). Closed loop: each client begins a unit when its
  * last one has ended. With --rate it is an open loop: units begin when the clock says so, spread over the clients, and the
  * time of a unit is counted from when it should have begun. A client that waits for a slow answer then counts the wait of all
  * that would have come meanwhile, which a closed loop leaves out.
+ *
+ * idle opens all connections, tells, and ends with its input. sockets does too, and until then takes words, each answered by a
+ * line:       rest SECONDS    answer pings, tell how many, and how many sockets are left
+ *             push TARGET     POST there from a connection of its own; tell when the first and the last socket had the message
+ * rude leaves --count times, in all manners in turn, tells, and ends with its input; those that vanished are held until then.
  *
  * Owner: the process.   Thread: one.   Units: ns inside, µs told.   Errors: exit 1 with a sentence.
  * Limits: SAMPLES_MAX times kept.   Source: none.                                                                        */
@@ -38,6 +43,7 @@
 #define MESSAGE_BYTES 64u
 #define OPENING_MAX 64u            /* idle connections that shake hands at once */
 #define DRAIN_NS 10000000000u
+#define PUSH_NS_MAX 30000000000u   /* then the rest is lost */
 
 struct load {
 	struct work work;
@@ -49,9 +55,18 @@ struct load {
 	bool begins;               /* units may begin */
 	bool once;                 /* each client one unit only */
 	uint64_t interval_ns;      /* between the units of one client; 0: closed loop */
+	uint64_t left;             /* units that may still begin */
 	uint32_t *samples;         /* ns / 100 */
 	size_t sample_count;
 	bool counted;
+	uint64_t pushed_ns;        /* sockets: when the present push began */
+};
+
+/* Whoever pushes, beside the sockets: on a connection of its own. */
+struct pusher {
+	struct work work;
+	struct client client;
+	bool answered;
 };
 
 static uint64_t now_ns(void)
@@ -78,6 +93,7 @@ static void load_begin(struct load *l, struct client *c, uint64_t began_ns)
 {
 	c->began_ns = began_ns;
 	l->busy++;
+	l->left--;
 	client_start(c);
 }
 
@@ -93,9 +109,9 @@ static uint64_t load_begin_all(struct load *l, uint64_t now)
 		return next - now;
 	if (!l->interval_ns) {
 		/* Only as many as there are now: one who fails at once is back at rest, and waits for the next turn. */
-		for (unsigned i = 0; i < count && l->busy < l->busy_max; i++)
+		for (unsigned i = 0; i < count && l->busy < l->busy_max && l->left > 0; i++)
 			load_begin(l, l->resting[--l->resting_count], now);
-		return l->resting_count > 0 && l->busy < l->busy_max ? 0 : next - now;
+		return l->left == 0 ? next - now : l->resting_count > 0 && l->busy < l->busy_max ? 0 : next - now;
 	}
 	for (unsigned i = 0; i < count; i++) {
 		struct client *c = l->resting[i];
@@ -145,7 +161,7 @@ static uint64_t load_run(struct load *l, uint64_t run_ns)
 			wait = start + run_ns - now;
 		load_turn(l, wait);
 		now = now_ns();
-		if (now >= start + run_ns || (l->once && l->busy == 0 && l->resting_count == 0))
+		if (now >= start + run_ns || (l->once && l->busy == 0 && l->resting_count == 0) || (l->left == 0 && l->busy == 0))
 			l->begins = false;
 		if (now >= start + run_ns + DRAIN_NS)
 			FATAL("%u of %u clients got no answer within %u s (first error: %s)", l->busy, l->client_count,
@@ -209,8 +225,14 @@ static void load_fini(struct load *l)
 		client_hang_up(&l->clients[i], false);
 		SSL_SESSION_free(l->clients[i].ticket);
 	}
+	for (unsigned i = 0; l->work.held && i < CLIENT_HELD_MAX; i++) {
+		if (l->work.held[i] >= 0)
+			close(l->work.held[i]);
+	}
 	SSL_CTX_free(l->work.tls);
 	close(l->work.epoll);
+	free(l->work.held);
+	free(l->work.hello);
 	free(l->clients);
 	free(l->resting);
 	free(l->samples);
@@ -262,33 +284,127 @@ static void ask_message(struct work *w, const char *path)
 	w->echo_bytes = 2 + MESSAGE_BYTES;
 }
 
-/* One ClientHello of OpenSSL's, sent again and again: to a server each is as much work as any other. */
-static void ask_hello(struct work *w)
-{
-	SSL *tls = SSL_new(w->tls);
-	BIO *out = BIO_new(BIO_s_mem());
-	char *bytes;
-	long n;
+/* ---- sockets: what may be asked of them ---- */
 
-	SSL_set_bio(tls, BIO_new(BIO_s_mem()), out);
-	SSL_set_connect_state(tls);
-	SSL_set_tlsext_host_name(tls, "localhost");
-	SSL_do_handshake(tls);
-	n = BIO_get_mem_data(out, &bytes);
-	if (n <= 0)
-		FATAL("OpenSSL makes no ClientHello");
-	w->ask = memcpy(malloc((size_t)n), bytes, (size_t)n);
-	w->ask_bytes = (size_t)n;
-	SSL_free(tls);
+static void socket_heard(struct client *c)
+{
+	struct load *l = (struct load *)(void *)c->work;
+
+	if (l->sample_count < SAMPLES_MAX)
+		l->samples[l->sample_count++] = (uint32_t)((now_ns() - l->pushed_ns) / 100);
+}
+
+static void pusher_done(struct client *c)
+{
+	((struct pusher *)(void *)c->work)->answered = true;
+}
+
+static void pusher_asks(struct pusher *p, const char *target)
+{
+	/* As long as a sentence to a patient is. */
+	static const char BODY[] = "{\"body\": {\"text\": \"Your diary for today is still open. It takes about five minutes.\"}}";
+	char *ask = calloc(1, 1024);
+
+	free(p->work.ask);
+	p->work.ask = ask;
+	p->work.ask_bytes = (size_t)snprintf(ask, 1024,
+		"POST %s HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: %zu\r\n\r\n%s",
+		target, sizeof BODY - 1, BODY);
+	p->answered = false;
+	client_start(&p->client);
+}
+
+static void sockets_push(struct load *l, struct pusher *p, const char *target)
+{
+	uint64_t until, answered_ns = 0, expected = load_connected(l);
+	double cpu;
+
+	/* The connection stands before the time begins: a push to somebody who is not there. */
+	if (p->client.fd < 0) {
+		pusher_asks(p, "/push/nobody");
+		while (!p->answered)
+			load_turn(l, 100000000u);
+	}
+	cpu = cpu_s();
+	l->sample_count = 0;
+	l->pushed_ns = now_ns();
+	until = l->pushed_ns + PUSH_NS_MAX;
+	pusher_asks(p, target);
+	while ((l->sample_count < expected || !p->answered) && now_ns() < until) {
+		load_turn(l, 100000000u);
+		if (p->answered && answered_ns == 0)
+			answered_ns = now_ns() - l->pushed_ns;
+	}
+	qsort(l->samples, l->sample_count, sizeof *l->samples, sample_compare);
+	printf("{\"errors\": %llu, \"first_error\": \"%s\", \"sockets\": %llu, \"heard\": %zu, \"answered_us\": %.1f, \"first_us\": %.1f, "
+	       "\"p50_us\": %.1f, \"last_us\": %.1f, \"cpu_s\": %.6f}\n",
+		(unsigned long long)p->work.errors, p->work.first_error, (unsigned long long)expected, l->sample_count,
+		(double)answered_ns / 1e3, sample_us(l, 0), sample_us(l, 0.5), sample_us(l, 1), cpu_s() - cpu);
+}
+
+static void sockets_rest(struct load *l, double seconds)
+{
+	uint64_t until = now_ns() + (uint64_t)(seconds * 1e9), now, pings = l->work.pings;
+	double cpu = cpu_s();
+
+	while ((now = now_ns()) < until)
+		load_turn(l, until - now);
+	printf("{\"errors\": 0, \"pings\": %llu, \"ended_by_server\": %llu, \"connected\": %u, \"cpu_s\": %.6f}\n",
+		(unsigned long long)(l->work.pings - pings), (unsigned long long)l->work.ended_by_server, load_connected(l), cpu_s() - cpu);
+}
+
+/* Words come by lines; between them pings must be answered all the same. */
+static void sockets_obey(struct load *l)
+{
+	struct pusher p = { .work = l->work };
+	char word[300];
+	size_t n = 0;
+
+	p.work.kind = WORK_REQUESTS;
+	p.work.status = 202;
+	p.work.upgrade = NULL;
+	p.work.ask = NULL;
+	p.work.errors = 0;
+	p.work.first_error[0] = 0;
+	p.work.done = pusher_done;
+	client_init(&p.client, &p.work);
+	for (;;) {
+		struct pollfd input[2] = { { .fd = STDIN_FILENO, .events = POLLIN }, { .fd = l->work.epoll, .events = POLLIN } };
+
+		poll(input, 2, -1);
+		if (input[1].revents)
+			load_turn(l, 0);
+		if (!input[0].revents)
+			continue;
+		if (read(STDIN_FILENO, word + n, 1) != 1)
+			break;
+		if (word[n] != '\n' && n + 1 < sizeof word) {
+			n++;
+			continue;
+		}
+		word[n] = 0;
+		n = 0;
+		if (strncmp(word, "rest ", 5) == 0)
+			sockets_rest(l, atof(word + 5));
+		else if (strncmp(word, "push ", 5) == 0)
+			sockets_push(l, &p, word + 5);
+		else
+			FATAL("no such word: %s", word);
+		fflush(stdout);
+	}
+	client_hang_up(&p.client, false);
+	SSL_SESSION_free(p.client.ticket);
+	free(p.work.ask);
 }
 
 static const char *const WORKS[] = { [WORK_CONNECTIONS] = "connections", [WORK_REQUESTS] = "requests",
-	[WORK_MESSAGES] = "messages", [WORK_HELLOS] = "hellos", [WORK_IDLE] = "idle", "uploads" };
+	[WORK_MESSAGES] = "messages", [WORK_HELLOS] = "hellos", [WORK_IDLE] = "idle",
+	[WORK_SOCKETS] = "sockets", [WORK_RUDE] = "rude", [WORK_RUDE + 1] = "uploads" };
 
 static void usage(void)
 {
-	fprintf(stderr, "usage: load connections|requests|uploads|messages|hellos|idle --port P [--clients N] [--seconds N] [--warm N]\n"
-			"  [--path /] [--version 1.3] [--groups X25519] [--resume] [--rate N] [--realtime]\n");
+	fprintf(stderr, "usage: load connections|requests|uploads|messages|hellos|idle|sockets|rude --port P [--clients N] [--seconds N]\n"
+			"  [--warm N] [--path /] [--version 1.3] [--groups X25519] [--resume] [--rate N] [--realtime] [--plain] [--count N]\n");
 	exit(2);
 }
 
@@ -298,12 +414,13 @@ int main(int argc, char **argv)
 		{ "seconds", required_argument, NULL, 's' }, { "warm", required_argument, NULL, 'w' },
 		{ "path", required_argument, NULL, 'u' }, { "version", required_argument, NULL, 'v' },
 		{ "groups", required_argument, NULL, 'g' }, { "resume", no_argument, NULL, 'r' },
-		{ "rate", required_argument, NULL, 'R' }, { "realtime", no_argument, NULL, 'f' }, { 0 } };
-	struct load l = { .client_count = 32 };
+		{ "rate", required_argument, NULL, 'R' }, { "realtime", no_argument, NULL, 'f' },
+		{ "plain", no_argument, NULL, 'P' }, { "count", required_argument, NULL, 'n' }, { 0 } };
+	struct load l = { .client_count = 32, .left = UINT64_MAX };
 	const char *path = "/", *groups = "X25519";
 	double seconds = 3, warm = 1, rate = 0, cpu;
 	int version = TLS1_3_VERSION, option;
-	bool realtime = false;
+	bool realtime = false, plain = false;
 	unsigned kind = 0;
 	uint64_t elapsed;
 
@@ -319,12 +436,14 @@ int main(int argc, char **argv)
 		case 'r': l.work.resume = true; break;
 		case 'R': rate = atof(optarg); break;
 		case 'f': realtime = true; break;
+		case 'P': plain = true; break;
+		case 'n': l.left = strtoull(optarg, NULL, 10); break;
 		default: usage();
 		}
 	}
 	while (optind < argc && kind < sizeof WORKS / sizeof *WORKS && strcmp(argv[optind], WORKS[kind]) != 0)
 		kind++;
-	if (optind + 1 != argc || kind == sizeof WORKS / sizeof *WORKS || !l.work.port || !l.client_count)
+	if (optind + 1 != argc || !l.left || kind == sizeof WORKS / sizeof *WORKS || !l.work.port || !l.client_count)
 		usage();
 
 	signal(SIGPIPE, SIG_IGN);
@@ -333,33 +452,46 @@ int main(int argc, char **argv)
 	if (realtime && sched_setscheduler(0, SCHED_FIFO, &(struct sched_param){ .sched_priority = 10 }) != 0)
 		fprintf(stderr, "perf/load: no real-time priority (%s): latencies include the load's own waiting\n", strerror(errno));
 
-	l.work.kind = kind == WORK_IDLE + 1 ? WORK_REQUESTS : (enum work_kind)kind;
-	l.work.tls = client_tls_new(version, groups, true);
+	l.work.kind = kind == WORK_RUDE + 1 ? WORK_REQUESTS : (enum work_kind)kind;
+	l.work.status = 200;
+	l.work.tls = plain ? NULL : client_tls_new(version, groups, true);
 	l.work.epoll = epoll_create1(EPOLL_CLOEXEC);
 	l.work.done = unit_done;
+	l.work.heard = socket_heard;
 	l.work.scratch = malloc(CLIENT_READ_BYTES);
+	if (l.work.kind == WORK_RUDE) {
+		l.work.held = malloc(CLIENT_HELD_MAX * sizeof *l.work.held);
+		memset(l.work.held, 0xff, CLIENT_HELD_MAX * sizeof *l.work.held);
+		if (!plain)
+			l.work.hello = client_hello_new(l.work.tls, &l.work.hello_bytes);
+	}
+	if (l.work.kind == WORK_HELLOS && plain)
+		FATAL("no hellos without TLS");
 	if (l.work.kind == WORK_HELLOS)
-		ask_hello(&l.work);
-	else if (l.work.kind == WORK_MESSAGES)
+		l.work.ask = client_hello_new(l.work.tls, &l.work.ask_bytes);
+	else if (l.work.kind == WORK_MESSAGES || l.work.kind == WORK_SOCKETS || l.work.kind == WORK_RUDE)
 		ask_message(&l.work, path);
 	else
-		ask_request(&l.work, path, kind == WORK_IDLE + 1 ? UPLOAD_BYTES : 0);
+		ask_request(&l.work, path, kind == WORK_RUDE + 1 ? UPLOAD_BYTES : 0);
 	l.clients = calloc(l.client_count, sizeof *l.clients);
 	l.resting = calloc(l.client_count, sizeof *l.resting);
 	l.samples = calloc(SAMPLES_MAX, sizeof *l.samples);     /* touched only as far as it is used */
-	l.busy_max = l.work.kind == WORK_IDLE ? OPENING_MAX : l.client_count;
-	l.once = l.work.kind == WORK_IDLE;
+	l.once = l.work.kind == WORK_IDLE || l.work.kind == WORK_SOCKETS;
+	l.busy_max = l.once ? OPENING_MAX : l.client_count;
 	l.interval_ns = rate > 0 ? (uint64_t)(1e9 * l.client_count / rate) : 0;
 	for (unsigned i = 0; i < l.client_count; i++) {
 		client_init(&l.clients[i], &l.work);
 		l.resting[l.resting_count++] = &l.clients[i];
 	}
 
-	if (l.work.kind == WORK_IDLE) {
-		elapsed = load_run(&l, 60000000000u);
+	if (l.once || l.work.kind == WORK_RUDE) {
+		elapsed = load_run(&l, l.once ? 60000000000u : (uint64_t)(seconds * 1e9));
 		load_tell(&l, elapsed, cpu_s());
-		while (wait_for_line())
-			;
+		if (l.work.kind == WORK_SOCKETS)
+			sockets_obey(&l);
+		else
+			while (wait_for_line())
+				;
 		load_fini(&l);
 		return 0;
 	}

@@ -30,6 +30,7 @@ static const struct scenario *const scenarios[] = {
 	&SCENARIO_LISTEN,
 	&SCENARIO_MAIL,
 	&SCENARIO_WAITS,
+	&SCENARIO_STALL,
 	&SCENARIO_CLIENTS,
 	&SCENARIO_UPSTREAMS,
 	&SCENARIO_SOCKETS,
