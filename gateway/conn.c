@@ -136,6 +136,8 @@ static void carrier_ended(struct exchange *x)
 	struct metrics *metrics = &c->worker->metrics;
 
 	check(c->exchange == x);
+	if (!x->wait)
+		x->wait = c->tcp.late;
 	if (c->head_read) {
 		unsigned status = x->answered ? x->answer.status : 499; /* the client left before its answer */
 
@@ -577,6 +579,13 @@ static size_t conn_bytes(const struct scope *scope)
 	return bytes;
 }
 
+static const char *conn_waits(const struct scope *scope, uint64_t *left_ms)
+{
+	const struct conn *c = owner_of(scope, const struct conn, scope);
+
+	return tcp_waits(&c->tcp, left_ms);
+}
+
 static void conn_ended(struct scope *scope)
 {
 	struct conn *c = owner_of(scope, struct conn, scope);
@@ -612,6 +621,7 @@ static const struct scope_kind conn_kind = {
 	.name = "connection",
 	.step = conn_where,
 	.bytes_held = conn_bytes,
+	.waits = conn_waits,
 	.ended = conn_ended,
 };
 

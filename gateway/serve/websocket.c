@@ -113,6 +113,7 @@ bool websocket_watch(struct exchange *x, struct websocket *w)
 	if (silences == 0) {
 		w->pinged = false;
 	} else if (silences > 1) {
+		x->wait = w->waits;
 		exchange_note(x, &WEBSOCKET_NO_PONG);
 		websocket_goodbye(x, w, &WEBSOCKET_NO_PONG);
 		return true;
