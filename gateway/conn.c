@@ -47,6 +47,7 @@ struct conn {
 	bool told_failure;               /* of TLS */
 	bool head_read, body_read;       /* of the present exchange */
 	bool head_written;
+	bool upgraded;                   /* frames were spoken, or bytes of a tunnel */
 	unsigned exchange_count;
 	uint64_t bytes_thrown_away;
 	struct scope scope;
@@ -397,7 +398,7 @@ static void upgrade(struct conn *c)
 {
 	struct exchange *x = c->exchange;
 
-	x->upgraded = true;
+	x->upgraded = c->upgraded = true;
 	x->body_bytes_in = c->in->bytes_passed - c->in->bytes;
 	x->body_bytes_out = c->out->bytes_passed;
 	x->in = c->in;
@@ -525,6 +526,10 @@ static enum outcome say_goodbye(struct conn *c)
 	}
 	if (c->tcp.failure || c->wire_out.refusal)
 		return conn_close(c, c->tcp.failure ? c->tcp.failure : c->wire_out.refusal);
+	/* A WebSocket that was given up: its client had his time for Close, and may have stopped reading long ago. What he has not
+	 * taken by now would otherwise be kept for him as long as one write may wait. */
+	if (c->upgraded && c->out->reason && !c->scope.deadline.set)
+		scope_deadline(&c->scope, c->worker->config->timeouts.close_ms, &CLIENT_CLOSE_LATE);
 	if (!c->tcp.fin_sent)
 		return WAIT;
 	/* What was cut is told at once, by a reset. */

@@ -72,6 +72,12 @@ def refused(answer, status, name):
     assert (answer.status, json.loads(answer.body)["error"]) == (status, name), (answer, answer.body)
 
 
+def logged(gateway, error):
+    """The access line that tells of this error; None: there is none yet."""
+    lines = [json.loads(line) for line in gateway.access_log.read_text().splitlines()]
+    return next((line for line in lines if line["error"] == error), None)
+
+
 def close(wire, code=1000):
     wire.send(frame(CLOSE, code.to_bytes(2, "big")))
     assert read_frame(wire)[0] == CLOSE
@@ -323,6 +329,8 @@ def test_a_silent_client_is_pinged_and_a_dead_one_is_closed(start_gateway, tls):
     opcode, _, payload = read_frame(dead)
     assert (opcode, close_code(payload)) == (CLOSE, 1001)
     dead.close()
+    line = eventually(lambda: logged(gateway, "websocket_no_pong"), "it is logged")
+    assert (line["wait"], line["status"], line["route"]) == ("heartbeat", 101, "/live")
     eventually(lambda: gateway.total()["live"]["sockets"] == 1, "the dead one is gone")
     assert gateway.total()["live"]["heartbeats_lost"] == 1
     assert push(gateway, "dead", {"body": 1})["delivered"] == 0
@@ -330,6 +338,35 @@ def test_a_silent_client_is_pinged_and_a_dead_one_is_closed(start_gateway, tls):
     while (seen := read_frame(lively))[0] == PING:
         pass
     assert json.loads(seen[2])["body"] == 1
+
+
+@pytest.mark.parametrize("target, waits, ms", [("/live?patient=p", "heartbeat", 30_000), ("/echo", "frame or pong", 30_001)])
+def test_the_wait_that_is_armed_is_named_with_what_is_left_of_it(gateway, target, waits, ms):
+    wires = [gateway.connect() for _ in range(3)]
+    for wire in wires:
+        wire.send(upgrade_bytes(target))
+        assert wire.response().status == 101
+        wire.send(frame(PING))
+        assert read_frame(wire)[0] == PONG
+    full = json.loads(gateway.admin_text("/scopes?full"))["scopes"]
+    waiting = [scope for scope in full if scope["kind"] == "connection" and scope["waits"] == waits]
+    assert len(waiting) == 3 and all(ms - 10_000 * SLOW < scope["wait_left_ms"] <= ms for scope in waiting), waiting
+    assert all([op["name"] for op in scope["ops"]] == [waits] for scope in waiting), waiting
+    groups = [group for group in json.loads(gateway.admin_text("/scopes"))["scopes"] if group["waits"] == waits]
+    assert sum(group["count"] for group in groups) == 3
+
+
+def test_a_client_that_does_not_answer_close_is_left_and_the_wait_is_named(start_gateway):
+    gateway = start_gateway(routes=ROUTES, timeouts={"close": "200ms"}, limits={"live_queue_count_max": 2})
+    wire = open_live(gateway, receive_buffer=4096)
+    entered(gateway, 1)
+    while gateway.total()["live"]["sockets"] == 1:
+        push(gateway, "p7", {"body": "x" * 60_000})
+    # It reads nothing, not even Close: its memory is given back soon, not when a write would have waited for its whole time.
+    began = time.monotonic()
+    eventually(lambda: gateway.total()["connections"]["open"] == gateway.baseline["connections"], "it is gone")
+    assert time.monotonic() - began < 5 * SLOW
+    assert logged(gateway, "live_slow_reader")["wait"] == "close frame"
 
 
 def test_one_reminder_for_each_time_of_idleness(start_gateway):
