@@ -47,6 +47,7 @@ struct conn {
 	bool told_failure;               /* of TLS */
 	bool head_read, body_read;       /* of the present exchange */
 	bool head_written;
+	bool upgraded;                   /* frames were spoken, or bytes of a tunnel */
 	unsigned exchange_count;
 	uint64_t bytes_thrown_away;
 	struct scope scope;
@@ -136,6 +137,8 @@ static void carrier_ended(struct exchange *x)
 	struct metrics *metrics = &c->worker->metrics;
 
 	check(c->exchange == x);
+	if (!x->wait)
+		x->wait = c->tcp.late;
 	if (c->head_read) {
 		unsigned status = x->answered ? x->answer.status : 499; /* the client left before its answer */
 
@@ -395,7 +398,7 @@ static void upgrade(struct conn *c)
 {
 	struct exchange *x = c->exchange;
 
-	x->upgraded = true;
+	x->upgraded = c->upgraded = true;
 	x->body_bytes_in = c->in->bytes_passed - c->in->bytes;
 	x->body_bytes_out = c->out->bytes_passed;
 	x->in = c->in;
@@ -523,6 +526,10 @@ static enum outcome say_goodbye(struct conn *c)
 	}
 	if (c->tcp.failure || c->wire_out.refusal)
 		return conn_close(c, c->tcp.failure ? c->tcp.failure : c->wire_out.refusal);
+	/* A WebSocket that was given up: its client had his time for Close, and may have stopped reading long ago. What he has not
+	 * taken by now would otherwise be kept for him as long as one write may wait. */
+	if (c->upgraded && c->out->reason && !c->scope.deadline.set)
+		scope_deadline(&c->scope, c->worker->config->timeouts.close_ms, &CLIENT_CLOSE_LATE);
 	if (!c->tcp.fin_sent)
 		return WAIT;
 	/* What was cut is told at once, by a reset. */
@@ -577,6 +584,13 @@ static size_t conn_bytes(const struct scope *scope)
 	return bytes;
 }
 
+static const char *conn_waits(const struct scope *scope, uint64_t *left_ms)
+{
+	const struct conn *c = owner_of(scope, const struct conn, scope);
+
+	return tcp_waits(&c->tcp, left_ms);
+}
+
 static void conn_ended(struct scope *scope)
 {
 	struct conn *c = owner_of(scope, struct conn, scope);
@@ -612,6 +626,7 @@ static const struct scope_kind conn_kind = {
 	.name = "connection",
 	.step = conn_where,
 	.bytes_held = conn_bytes,
+	.waits = conn_waits,
 	.ended = conn_ended,
 };
 

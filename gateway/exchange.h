@@ -69,6 +69,7 @@ struct exchange {
 	void *state;                     /* the target's, from the arena */
 
 	const char *allow;               /* the methods its target knows: set before METHOD_NOT_ALLOWED is given */
+	const char *wait;                /* the wait whose end ended it, a constant's words; NULL: none did */
 	const struct reason *refusal;    /* why it was refused, or cut short; NULL: all went well */
 	const char *upstream;            /* address of the server that was asked, for the log */
 	const char *client;              /* address of the client, without the port */

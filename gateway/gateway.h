@@ -20,6 +20,7 @@
 #include <stdatomic.h>
 
 struct health;
+struct live;
 struct reload;
 struct tls_context;
 struct tls_material;
@@ -37,6 +38,8 @@ struct gateway {
 	_Atomic bool draining;
 };
 
+#define WORKER_GOODBYES_PER_S 1000u      /* clients come back as fast as they are told to go */
+
 struct worker {
 	struct core core;
 	struct gateway *gateway;
@@ -51,6 +54,7 @@ struct worker {
 	struct upstream_pool *pools;     /* by upstream */
 	struct health *health;           /* of every server that is asked how it is; none of them while draining */
 	unsigned health_count;
+	struct live *live;               /* the patients' sockets of this core */
 	struct metrics metrics;
 	struct log log;
 	struct link conns;               /* every client connection of this core: struct conn.in_worker */
@@ -60,6 +64,9 @@ struct worker {
 	uint64_t date_second;            /* the second that `date` says */
 	char date[32];                   /* for the field of that name */
 	bool draining;                   /* this core has heard of it */
+	uint64_t drain_began_ms;
+	uint64_t goodbye_us;             /* since then: when the next socket that ends here is told */
+	uint64_t goodbye_step_us;        /* between two */
 	bool told_drained;
 	_Atomic bool gone;               /* its core answers no messages any more; read by core 0 */
 	unsigned drained_count;          /* on core 0: other cores that have no client left */
@@ -87,6 +94,10 @@ bool worker_open(struct worker *, const struct worker_sockets *);
  * is over; at timeouts.drain, or with `at_once` now, everything that is left is closed. A core ends when its last client has;
  * core 0 is the last, because it hears signals and answers the admin socket. */
 void worker_drain(struct worker *, bool at_once);
+
+/* While draining: ms from now until the next WebSocket that ends here may be told goodbye. Each call is one socket's place in the
+ * line: all cores together tell WORKER_GOODBYES_PER_S a second, or more where half of timeouts.drain would not be enough. */
+uint64_t worker_goodbye_ms(struct worker *);
 
 /* The present second as RFC 9110 §5.6.7 writes it; valid until the next call. */
 const char *worker_date(struct worker *);

@@ -25,7 +25,7 @@
 #define WORDS_BYTES_MAX 512u
 
 static_assert(CLIENT_BYTES_MAX + METHOD_BYTES_MAX + HOST_BYTES_MAX + PATH_BYTES_MAX + ROUTE_BYTES_MAX + UPSTREAM_BYTES_MAX +
-              ERROR_BYTES_MAX + WORDS_BYTES_MAX <= LOG_LINE_BYTES_MAX, "a line holds its fields at their longest");
+              2 * ERROR_BYTES_MAX + WORDS_BYTES_MAX <= LOG_LINE_BYTES_MAX, "a line holds its fields at their longest");
 
 int log_open_file(const struct config_log *config)
 {
@@ -235,6 +235,11 @@ void log_access(struct log *log, const struct exchange *x)
 	line_say(&line, ",\"error\":");
 	if (x->refusal)
 		line_text(&line, x->refusal->name, strlen(x->refusal->name), ERROR_BYTES_MAX);
+	else
+		line_say(&line, "null");
+	line_say(&line, ",\"wait\":");
+	if (x->wait)
+		line_text(&line, x->wait, strlen(x->wait), ERROR_BYTES_MAX);
 	else
 		line_say(&line, "null");
 	*line.at++ = '}';

@@ -28,6 +28,17 @@ struct metrics {
 	metric handshakes_failed;
 	metric websockets_opened;
 	metric websockets_ended;
+	metric live_opened;              /* sockets of patients */
+	metric live_ended;
+	metric live_sockets;             /* that a push reaches now (a gauge) */
+	metric live_patients;            /* who have one of these (a gauge) */
+	metric live_pushes;              /* taken from back-ends by this core */
+	metric live_written;             /* notifications, once for each socket */
+	metric live_queued;              /* that wait for a reader now (a gauge) */
+	metric live_dropped;             /* that waited, or would have, and never will be written */
+	metric live_acks;
+	metric live_reminders;
+	metric live_heartbeats_lost;     /* sockets whose ping was not answered */
 	metric upstream_opened;          /* connections that were established */
 	metric upstream_reused;          /* requests that found one in the pool */
 	metric upstream_failed;          /* attempts that got no answer */

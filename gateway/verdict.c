@@ -49,6 +49,18 @@ const struct reason SITES_FULL = { "sites_full", "no more sites can be counted h
 const struct reason SITE_COUNT_FULL = { "site_count_full", "the count of this site cannot be raised further" };
 const struct reason FORM_EXPECTED = { "form_expected", "the body must be application/x-www-form-urlencoded" };
 const struct reason FORM_TOO_LARGE = { "form_too_large", "the form is larger than a form for a count need be" };
+const struct reason PATIENT_MISSING = { "patient_missing",
+	"a patient is needed: GET /live?patient=P, POST /push/P" };
+const struct reason PATIENT_NAME_BAD = { "patient_name_bad",
+	"a patient is named by 1 to 128 bytes of UTF-8 without control characters" };
+const struct reason PUSH_TOO_LARGE = { "push_too_large", "the push is larger than limits.push_bytes_max" };
+const struct reason PUSH_NOT_JSON = { "push_not_json", "a push is one JSON object in UTF-8, without a member twice" };
+const struct reason PUSH_BODY_MISSING = { "push_body_missing", "a push has a member named body, with what the patient is to get" };
+const struct reason PUSH_MEMBER_UNKNOWN = { "push_member_unknown", "a push has the members body and ttl, and no others" };
+const struct reason PUSH_TTL_BAD = { "push_ttl_bad", "ttl is a duration such as 90s, 30m or 1h, of at most 30 days" };
+const struct reason LIVE_SLOW_READER = { "live_slow_reader", "too much waits for a client who reads too slowly; connect anew" };
+const struct reason LIVE_MESSAGE_BAD = { "live_message_bad",
+	"a message is a JSON object with a type, in a text frame; an ack names its id" };
 const struct reason ADMIN_BUSY = { "admin_busy", "listings of this kind are under way already; ask again" };
 
 /* What the client's alert said is told by its own reason; in metrics they are one. */
@@ -289,6 +301,16 @@ static const struct verdict VERDICTS[] = {
 	{ &SITE_COUNT_FULL, 409, 0, WARN },
 	{ &FORM_EXPECTED, 415, 0, DEBUG },
 	{ &FORM_TOO_LARGE, 413, 0, DEBUG },
+	{ &PATIENT_MISSING, 400, 0, DEBUG },
+	{ &PATIENT_NAME_BAD, 400, 0, DEBUG },
+	{ &PUSH_TOO_LARGE, 413, 0, DEBUG },
+	{ &PUSH_NOT_JSON, 400, 0, DEBUG },
+	{ &PUSH_BODY_MISSING, 400, 0, DEBUG },
+	{ &PUSH_MEMBER_UNKNOWN, 400, 0, DEBUG },
+	{ &PUSH_TTL_BAD, 400, 0, DEBUG },
+	/* 1013, "try again later": the client broke no rule (1008), he is behind, and what he is to do is to come again. */
+	{ &LIVE_SLOW_READER, 0, 1013, INFO },
+	{ &LIVE_MESSAGE_BAD, 0, 0, DEBUG },
 	{ &ADMIN_BUSY, 503, 0, INFO },
 
 	/* Stands for all that tls_alert_reason() gives; must stand last but one. */

@@ -55,6 +55,15 @@ extern const struct reason SITES_FULL;          /* 507: the directory of sites i
 extern const struct reason SITE_COUNT_FULL;               /* 409: the number would leave its range */
 extern const struct reason FORM_EXPECTED;      /* 415: the body is no form */
 extern const struct reason FORM_TOO_LARGE;     /* 413 */
+extern const struct reason PATIENT_MISSING;          /* 400: no patient in the query of /live, or behind /push/ */
+extern const struct reason PATIENT_NAME_BAD;         /* 400: too long, not UTF-8, or with a control character */
+extern const struct reason PUSH_TOO_LARGE;           /* 413: above limits.push_bytes_max */
+extern const struct reason PUSH_NOT_JSON;            /* 400: the request's body is no JSON object */
+extern const struct reason PUSH_BODY_MISSING;        /* 400: it has no member "body" */
+extern const struct reason PUSH_MEMBER_UNKNOWN;      /* 400: it has a member that means nothing here */
+extern const struct reason PUSH_TTL_BAD;             /* 400: "ttl" is no duration, or longer than 30 days */
+extern const struct reason LIVE_SLOW_READER;         /* its queue was full: closed with 1013, come again */
+extern const struct reason LIVE_MESSAGE_BAD;         /* told to the client in a message; its socket stays */
 extern const struct reason TLS_ALERT_RECEIVED;       /* in metrics, for all that tls_alert_reason() gives */
 extern const struct reason INTERNAL_ERROR;           /* 500: a reason that is not in the table */
 extern const struct reason ADMIN_BUSY;               /* 503: another listing of this kind is under way */

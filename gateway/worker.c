@@ -2,6 +2,7 @@
 #include "gateway/certificates.h"
 #include "gateway/conn.h"
 #include "gateway/gateway.h"
+#include "gateway/live/live.h"
 #include "gateway/upstream/health.h"
 #include "gateway/upstream/pool.h"
 #include "gateway/verdict.h"
@@ -108,6 +109,7 @@ bool worker_open(struct worker *worker, const struct worker_sockets *sockets)
 	worker->drained.deliver = another_drained;
 	metrics_init(&worker->metrics, config->route_count);
 	log_init(&worker->log, &worker->core, sockets->log, config->log.level);
+	live_open(worker);
 	worker->pools = calloc(config->upstream_count + 1, sizeof *worker->pools);
 	worker->listeners = calloc(config->listener_count + 1, sizeof *worker->listeners);
 	check(worker->pools && worker->listeners);
@@ -191,6 +193,27 @@ void worker_conn_ended(struct worker *worker)
 		drained(worker);
 }
 
+/* With a few sockets the line is over at once; with ten thousand it takes ten seconds, or half the drain. */
+static void goodbyes_plan(struct worker *worker)
+{
+	const uint64_t ended = metric_read(&worker->metrics.websockets_ended);
+	const uint64_t count = metric_read(&worker->metrics.websockets_opened) - ended;
+	const uint64_t step_us = UINT64_C(1000000) * worker->gateway->cores.count / WORKER_GOODBYES_PER_S;
+	const uint64_t most_us = UINT64_C(1000) * worker->config->timeouts.drain_ms / 2 / (count > 0 ? count : 1);
+
+	worker->drain_began_ms = worker->core.now_ms;
+	worker->goodbye_us = 0;
+	worker->goodbye_step_us = step_us < most_us ? step_us : most_us;
+}
+
+uint64_t worker_goodbye_ms(struct worker *worker)
+{
+	const uint64_t at_ms = worker->goodbye_us / 1000, past_ms = worker->core.now_ms - worker->drain_began_ms;
+
+	worker->goodbye_us += worker->goodbye_step_us;
+	return at_ms > past_ms ? at_ms - past_ms : 0;
+}
+
 void worker_drain(struct worker *worker, bool at_once)
 {
 	if (at_once) {
@@ -202,6 +225,7 @@ void worker_drain(struct worker *worker, bool at_once)
 	if (worker->draining)
 		return;
 	worker->draining = true;
+	goodbyes_plan(worker);
 	scope_deadline(&worker->core.root, worker->config->timeouts.drain_ms, &RING_DRAINED);
 	for (unsigned i = 0; i < worker->config->listener_count; i++)
 		listener_stop(&worker->listeners[i], &GATEWAY_DRAINING);
@@ -251,6 +275,7 @@ void worker_fini(struct worker *worker)
 		pool_fini(&worker->pools[i]);
 	free(worker->pools);
 	health_fini(worker);
+	live_fini(worker);
 	free(worker->listeners);
 	metrics_fini(&worker->metrics);
 	log_fini(&worker->log);

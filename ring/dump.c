@@ -12,6 +12,8 @@ static unsigned list_count(const struct link *list)
 
 static void dump_scope(const struct scope *scope, unsigned depth, dump_visit *visit, void *argument)
 {
+	uint64_t left_ms = UINT64_MAX;
+	const char *waits = scope->kind->waits && scope_live(scope) ? scope->kind->waits(scope, &left_ms) : NULL;
 	const struct dump_line line = {
 		.scope = scope,
 		.depth = depth,
@@ -23,6 +25,8 @@ static void dump_scope(const struct scope *scope, unsigned depth, dump_visit *vi
 		.age_ms = scope->core->now_ms - scope->opened_ms,
 		.deadline_left_ms = scope->deadline.set ? timer_left_ms(&scope->deadline) : UINT64_MAX,
 		.bytes_held = scope->kind->bytes_held ? scope->kind->bytes_held(scope) : 0,
+		.waits = waits ? waits : "",
+		.wait_left_ms = left_ms,
 		.op_count = list_count(&scope->ops),
 		.task_count = list_count(&scope->tasks),
 		.timer_count = list_count(&scope->timers) - 1, /* its own deadline apart */

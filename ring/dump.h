@@ -19,6 +19,8 @@ struct dump_line {
 	uint64_t age_ms;
 	uint64_t deadline_left_ms;       /* the scope's own; UINT64_MAX: none */
 	size_t bytes_held;
+	const char *waits;               /* "" when it waits for nothing that has a name */
+	uint64_t wait_left_ms;           /* UINT64_MAX: without end */
 	unsigned op_count;
 	unsigned task_count;
 	unsigned timer_count;

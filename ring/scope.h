@@ -26,6 +26,8 @@ struct scope_kind {
 	const char *name;                              /* "connection": for dumps and metrics */
 	const char *(*step)(const struct scope *);     /* where it stands, for people; may be NULL */
 	size_t (*bytes_held)(const struct scope *);    /* in its pipes and buffers; may be NULL */
+	/* What it waits for, in a constant's words, and for how many ms more (UINT64_MAX: without end); NULL: nothing. May be NULL. */
+	const char *(*waits)(const struct scope *, uint64_t *left_ms);
 	void (*ended)(struct scope *);                 /* the one exit; may free the struct around the scope; may be NULL */
 };
 

@@ -134,6 +134,18 @@ uint64_t tcp_left_ms(const struct tcp *t)
 	return due_ms > t->core->now_ms ? due_ms - t->core->now_ms : 0;
 }
 
+const char *tcp_waits(const struct tcp *t, uint64_t *left_ms)
+{
+	*left_ms = UINT64_MAX;
+	if (t->connecting)
+		return "connect";
+	if (t->receive_ended || t->in->ended || t->fd < 0 || !t->wait.name)
+		return NULL;
+	if (!t->held)
+		*left_ms = tcp_left_ms(t);
+	return t->wait.name;
+}
+
 /* Fifteen thousand deadlines on one instant block the ring for 35 ms, so each comes up to a thirty-second later. */
 static uint64_t jitter_ms(const struct tcp *t, uint64_t ms)
 {
@@ -165,6 +177,7 @@ static void receive_late(struct tcp *t)
 	t->wait_began_ms = t->core->now_ms;
 	if (t->silences > t->wait.silences_max) {
 		t->receive_ended = true;
+		t->late = t->wait.name;
 		pipe_break(t->in, t->wait.late);
 	} else {
 		task_wake(t->in->reader);
@@ -294,6 +307,8 @@ static void send_start(struct tcp *t, bool blocked)
 static void send_failed(struct tcp *t, const struct reason *reason)
 {
 	send_drop(t);
+	if (reason == &TCP_SEND_LATE && !t->late)
+		t->late = "send";
 	tcp_fail(t, reason);
 	pipe_refuse(t->out, reason);
 }
@@ -444,6 +459,8 @@ void tcp_receive_within(struct tcp *t, const struct tcp_wait *wait)
 	t->wait = *wait;
 	t->wait_began_ms = t->held_since_ms = t->core->now_ms;
 	t->silences = 0;
+	if (wait->name)
+		t->receive.name = wait->name; /* the present arm, lazily renewed, is this wait's from now on */
 	if (op_idle(&t->receive) || t->arm_due_ms > wait_due_ms(t))
 		task_wake(&t->task);
 }

@@ -62,6 +62,7 @@ struct tcp {
 	uint64_t received_ms;            /* when the last byte came */
 	uint64_t arm_due_ms;             /* when the present arm's linked timeout fires; UINT64_MAX: it has none */
 	unsigned silences;
+	const char *late;                /* the name of the wait whose end broke this socket; NULL: none did */
 
 	struct chunk *lent[TCP_SEND_CHUNKS_MAX]; /* in the send now */
 	struct iovec vector[TCP_SEND_CHUNKS_MAX];
@@ -102,5 +103,9 @@ void tcp_fini(struct tcp *);
 
 /* ms until the present receive's wait is over; UINT64_MAX: without end. */
 uint64_t tcp_left_ms(const struct tcp *);
+
+/* The name of the present wait and what is left of it, for people; NULL: it waits for nothing. A wait that stands still, because we
+ * do not listen, has no end. */
+const char *tcp_waits(const struct tcp *, uint64_t *left_ms);
 
 #endif

@@ -20,11 +20,12 @@ struct op_row {
 
 /* One scope, or one group of scopes that are alike. */
 struct row {
-	const char *kind, *step, *site, *state;
+	const char *kind, *step, *site, *state, *waits;
 	const char *reason;              /* of one scope */
 	unsigned depth;                  /* likewise */
 	unsigned timer_count;            /* likewise */
 	uint64_t deadline_ms;            /* likewise; UINT64_MAX: none */
+	uint64_t wait_left_ms;           /* the shortest of a group; UINT64_MAX: without end */
 	uint64_t age_ms;                 /* of the oldest */
 	uint64_t bytes_held;
 	uint64_t count;                  /* of scopes */
@@ -115,6 +116,8 @@ static struct row row_of(const struct dump_line *line)
 		.site = line->site,
 		.state = line->state,
 		.reason = line->reason,
+		.waits = line->waits,
+		.wait_left_ms = line->wait_left_ms,
 		.depth = line->depth,
 		.timer_count = line->timer_count,
 		.deadline_ms = line->deadline_left_ms,
@@ -148,12 +151,14 @@ static void group_add(struct rows *groups, const struct row *row)
 		struct row *group = &groups->all[i];
 
 		if (same(group->kind, row->kind) && same(group->step, row->step) && same(group->site, row->site) &&
-		    same(group->state, row->state)) {
+		    same(group->state, row->state) && same(group->waits, row->waits)) {
 			group->count += row->count;
 			group->op_count += row->op_count;
 			group->bytes_held += row->bytes_held;
 			if (group->age_ms < row->age_ms)
 				group->age_ms = row->age_ms;
+			if (group->wait_left_ms > row->wait_left_ms)
+				group->wait_left_ms = row->wait_left_ms;
 			return;
 		}
 	}
@@ -268,16 +273,17 @@ static json_t *ops_json(const struct rows *rows, const struct row *row)
 
 static json_t *scope_json(unsigned core, const struct rows *rows, const struct row *row)
 {
-	return json_pack("{s:i, s:i, s:s, s:s, s:s, s:s, s:s, s:I, s:o, s:I, s:i, s:o}", "core", (int)core, "depth", (int)row->depth,
+	return json_pack("{s:i, s:i, s:s, s:s, s:s, s:s, s:s, s:I, s:o, s:I, s:i, s:s, s:o, s:o}", "core", (int)core, "depth", (int)row->depth,
 	                 "kind", row->kind, "step", row->step, "site", row->site, "state", row->state, "reason", row->reason,
 	                 "age_ms", (json_int_t)row->age_ms, "deadline_ms", number_or_null(row->deadline_ms), "bytes_held",
-	                 (json_int_t)row->bytes_held, "timers", (int)row->timer_count, "ops", ops_json(rows, row));
+	                 (json_int_t)row->bytes_held, "timers", (int)row->timer_count, "waits", row->waits, "wait_left_ms",
+	                 number_or_null(row->wait_left_ms), "ops", ops_json(rows, row));
 }
 
 static json_t *group_json(const struct row *row)
 {
-	return json_pack("{s:s, s:s, s:s, s:s, s:I, s:I, s:I, s:I}", "kind", row->kind, "step", row->step, "site", row->site, "state",
-	                 row->state, "count", (json_int_t)row->count, "ops", (json_int_t)row->op_count, "bytes_held",
+	return json_pack("{s:s, s:s, s:s, s:s, s:s, s:o, s:I, s:I, s:I, s:I}", "kind", row->kind, "step", row->step, "site", row->site, "state",
+	                 row->state, "waits", row->waits, "wait_left_ms", number_or_null(row->wait_left_ms), "count", (json_int_t)row->count, "ops", (json_int_t)row->op_count, "bytes_held",
 	                 (json_int_t)row->bytes_held, "oldest_ms", (json_int_t)row->age_ms);
 }
 

@@ -9,7 +9,7 @@
 
 /* ---- the figures of one core ------------------------------------------------------------------------------------------------ */
 
-enum { FIGURES_MAX = 64 };
+enum { FIGURES_MAX = 96 };
 
 struct figure {
 	const char *group;               /* of the JSON object */
@@ -31,6 +31,7 @@ static unsigned figures_of(const struct worker *w, struct figure *f)
 	const uint64_t connections_ended = metric_read(&m->connections_ended);
 	const uint64_t requests_ended = metric_read(&m->requests_ended);
 	const uint64_t websockets_ended = metric_read(&m->websockets_ended);
+	const uint64_t live_ended = metric_read(&m->live_ended), live_opened = metric_read(&m->live_opened);
 	const uint64_t done = metric_read(&m->handshakes_done), failed = metric_read(&m->handshakes_failed);
 	const uint64_t scopes_ended = stat_read(&s->scopes_ended);
 	const uint64_t connections = metric_read(&m->connections_accepted), requests = metric_read(&m->requests_begun);
@@ -60,6 +61,17 @@ static unsigned figures_of(const struct worker *w, struct figure *f)
 		{ "tickets", "saves_failed", "ticket_key_saves_failed_total", "counter", "Ticket keys that could not be written to the state directory", w->core.index == 0 ? store->saves_failed : 0 },
 		{ "websockets", "open", "websockets_open", "gauge", "Upgraded connections that are open", websockets - websockets_ended },
 		{ "websockets", "opened", "websockets_opened_total", "counter", "Connections upgraded", websockets },
+		{ "live", "sockets", "live_sockets", "gauge", "Sockets of patients that a push reaches", metric_read(&m->live_sockets) },
+		{ "live", "patients", "live_patients", "gauge", "Patients who have a socket, by core", metric_read(&m->live_patients) },
+		{ "live", "open", "live_open", "gauge", "Sockets of patients that are open", live_opened - live_ended },
+		{ "live", "opened", "live_opened_total", "counter", "Sockets of patients opened", live_opened },
+		{ "live", "pushes", "live_pushes_total", "counter", "Pushes taken", metric_read(&m->live_pushes) },
+		{ "live", "written", "live_written_total", "counter", "Notifications written, once for each socket", metric_read(&m->live_written) },
+		{ "live", "queued", "live_queued", "gauge", "Notifications that wait for a reader", metric_read(&m->live_queued) },
+		{ "live", "dropped", "live_dropped_total", "counter", "Notifications that waited for a socket which ended first", metric_read(&m->live_dropped) },
+		{ "live", "acks", "live_acks_total", "counter", "Acknowledgements from clients", metric_read(&m->live_acks) },
+		{ "live", "reminders", "live_reminders_total", "counter", "Reminders sent to idle clients", metric_read(&m->live_reminders) },
+		{ "live", "heartbeats_lost", "live_heartbeats_lost_total", "counter", "Sockets of patients closed because a ping was not answered", metric_read(&m->live_heartbeats_lost) },
 		{ "bytes", "received", "bytes_received_total", "counter", "Bytes received on all sockets", stat_read(&s->bytes_received) },
 		{ "bytes", "sent", "bytes_sent_total", "counter", "Bytes sent on all sockets", stat_read(&s->bytes_sent) },
 		{ "ops", "started", "ops_started_total", "counter", "Kernel operations started", stat_read(&s->ops_started) },

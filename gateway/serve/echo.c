@@ -1,152 +1,61 @@
-/* gateway/serve/echo.c — a WebSocket that sends back what it gets, for conformance and load tests.
- *
- * The socket's receive waits under one linked timeout (ring/tcp.h): the first silence asks the client for a pong, the second
- * is a dead peer, and its scope closes. */
+/* gateway/serve/echo.c — a WebSocket that sends back what it gets, for conformance and load tests. */
 #include "gateway/gateway.h"
 #include "gateway/serve/serve.h"
-#include "gateway/verdict.h"
-#include "ws/accept.h"
-#include "ws/engine.h"
-
-#define PIECES_AT_ONCE 64u
-
-struct echo {
-	struct ws ws;
-	bool attached;
-	bool pinged;                     /* in this silence */
-	bool closing;                    /* our Close is said */
-};
-
-/* ---- the opening handshake ------------------------------------------------------------------------------------------------ */
-
-static bool field_find(const void *from, const char *name, unsigned index, struct ws_text *value)
-{
-	const struct http_head *request = from;
-	const struct http_field *field = NULL;
-
-	do {
-		field = http_find_next(request, name, field);
-		if (!field)
-			return false;
-	} while (index-- > 0);
-	*value = (struct ws_text){ field->value.bytes, field->value.size };
-	return true;
-}
+#include "gateway/serve/websocket.h"
 
 static void echo_begin(struct exchange *x)
 {
-	const struct ws_request request = {
-		.method = { x->request.method_text.bytes, x->request.method_text.size },
-		.http_major = 1,
-		.http_minor = x->request.version_minor,
-		.field = field_find,
-		.from = &x->request,
-	};
 	const struct ws_terms terms = { .origins = WS_ORIGINS_ANY }; /* an echo tells nobody anything */
 	struct ws_acceptance acceptance;
-	const struct reason *reason = ws_accept(&acceptance, &request, &terms);
-	struct echo *echo;
+	const struct reason *reason = websocket_judge(x, &terms, &acceptance);
 
-	/* RFC 9110 §15.5.22: 426 says what would be right. */
-	if (reason == &WS_ACCEPT_UPGRADE && x->request.upgrade.size == 0)
-		reason = &WEBSOCKET_EXPECTED;
-	if (!reason && x->request.body != HTTP_BODY_NONE)
-		reason = &WEBSOCKET_BODY;
 	if (reason) {
 		exchange_refuse(x, reason);
 		return;
 	}
-	echo = arena_take(&x->arena, sizeof *echo);
-	*echo = (struct echo){ 0 };
-	x->state = echo;
-	x->answer.status = 101;
-	x->answer.upgrade = HTTP_TEXT("websocket");
-	http_add_known(&x->answer, HTTP_NAME_SEC_WEBSOCKET_ACCEPT,
-	               (struct http_text){ arena_copy(&x->arena, acceptance.key, WS_ACCEPT_KEY_SIZE), WS_ACCEPT_KEY_SIZE });
-	x->upgrades = true;
-	exchange_answer(x);
+	x->state = arena_take(&x->arena, sizeof(struct websocket));
+	websocket_accept(x, x->state, &acceptance);
 }
 
-/* ---- frames ---------------------------------------------------------------------------------------------------------------- */
-
-static void echo_attach(struct exchange *x, struct echo *echo)
+static void echo_attach(struct exchange *x, struct websocket *w)
 {
 	const struct config *config = x->worker->config;
 	const struct ws_limits limits = { .message_bytes_max = config->limits.websocket_message_bytes_max };
-	const struct tcp_wait wait = {
-		.name = "frame or pong",
-		.ms = config->timeouts.websocket_idle_ms / 2 + 1,
-		.silences_max = 2, /* the first asks for a pong, the second says goodbye; see echo_step */
-		.late = &WEBSOCKET_NO_PONG,
-	};
 
-	echo->attached = true;
-	ws_init(&echo->ws, x->in, x->out, &limits);
-	exchange_wait(x, &wait);
-}
-
-static void echo_goodbye(struct exchange *x, struct echo *echo, const struct reason *reason)
-{
-	const struct tcp_wait wait = {
-		.name = "close frame",
-		.ms = x->worker->config->timeouts.close_ms,
-		.late = &CLIENT_CLOSE_LATE,
-		.from_start = true,
-	};
-
-	echo->closing = true;
-	ws_close(&echo->ws, verdict_of(reason)->close_code, reason->sentence);
-	exchange_wait(x, &wait);
-}
-
-static void echo_over(struct exchange *x, const struct reason *reason)
-{
-	if (reason && reason != &CLIENT_CLOSE_LATE)
-		exchange_note(x, reason);
-	exchange_done(x);
+	websocket_attach(x, w, &limits, "frame or pong", config->timeouts.websocket_idle_ms / 2 + 1);
 }
 
 static void echo_step(struct exchange *x)
 {
-	struct echo *echo = x->state;
+	struct websocket *w = x->state;
 	struct ws_piece piece;
 
 	if (!x->upgraded || x->done)
 		return;
-	if (!echo->attached)
-		echo_attach(x, echo);
-	if (x->worker->draining && !echo->closing)
-		echo_goodbye(x, echo, &GATEWAY_DRAINING);
-	if (exchange_silences(x) == 0) {
-		echo->pinged = false;
-	} else if (exchange_silences(x) > 1 && !echo->closing) {
-		exchange_note(x, &WEBSOCKET_NO_PONG);
-		echo_goodbye(x, echo, &WEBSOCKET_NO_PONG);
-	} else if (!echo->pinged) {
-		echo->pinged = true;
-		ws_ping(&echo->ws, NULL, 0);
-	}
-	for (unsigned i = 0; i < PIECES_AT_ONCE; i++) {
-		uint64_t room = ws_write_free(&echo->ws);
+	if (!w->attached)
+		echo_attach(x, w);
+	websocket_watch(x, w);
+	for (unsigned i = 0; i < WEBSOCKET_PIECES_AT_ONCE; i++) {
+		uint64_t room = ws_write_free(&w->ws);
 
-		switch (ws_next(&echo->ws, &piece)) {
+		switch (ws_next(&w->ws, &piece)) {
 		case WS_DATA:
-			if (room == 0 && !echo->closing)
+			if (room == 0 && !w->closing)
 				return;
-			if (room > piece.n || echo->closing)
+			if (room > piece.n || w->closing)
 				room = piece.n;
-			ws_write_like(&echo->ws, &piece, room);
-			ws_consumed(&echo->ws, room);
+			ws_write_like(&w->ws, &piece, room);
+			ws_consumed(&w->ws, room);
 			break;
 		case WS_PONG_RECEIVED:
 			break;
 		case WS_MORE_NEEDED:
 			return;
 		case WS_CLOSED:
-			echo_over(x, NULL);
+			websocket_over(x, NULL);
 			return;
 		case WS_BROKEN:
-			echo_over(x, piece.reason);
+			websocket_over(x, piece.reason);
 			return;
 		}
 	}
@@ -155,9 +64,9 @@ static void echo_step(struct exchange *x)
 
 static const char *echo_where(const struct exchange *x)
 {
-	const struct echo *echo = x->state;
+	const struct websocket *w = x->state;
 
-	return echo && echo->closing ? "echo: closing" : "echo";
+	return !w ? "echo" : w->closing ? "echo: closing" : w->pinged ? "echo: ping unanswered" : "echo";
 }
 
 const struct serve SERVE_ECHO = {

@@ -209,6 +209,8 @@ static void failed(struct exchange *x, struct proxy *p, const struct reason *fro
 	bool was_old = p->upstream && p->upstream->reused && reason != &UPSTREAM_RESPONSE_LATE;
 	bool unconnected = reason == &UPSTREAM_REFUSED || reason == &UPSTREAM_CONNECT_LATE;
 
+	if (p->upstream && p->upstream->tcp.late)
+		x->wait = p->upstream->tcp.late;
 	metric_add(&x->worker->metrics.upstream_failed, 1);
 	drop(p, reason);
 	if (!x->answered && may_try_again(x, p, was_old, unconnected)) {
@@ -277,6 +279,7 @@ static void read_answer_body(struct exchange *x, struct proxy *p)
 		}
 		break;
 	case HTTP1_BROKEN:
+		x->wait = p->upstream->tcp.late;
 		exchange_note(x, p->reader.reason == &UPSTREAM_BODY_LATE ? &UPSTREAM_BODY_LATE : &UPSTREAM_CUT);
 		drop(p, x->refusal);
 		break;
@@ -359,6 +362,7 @@ static void tunnel_step(struct exchange *x, struct proxy *p)
 	one_way(x->out, &u->in);
 	/* A server that tells and a client who listens are a conversation: only when both are silent is there none. */
 	if (exchange_silences(x) > 0 && u->tcp.silences > 0) {
+		x->wait = "tunnel bytes";
 		tunnel_over(x, p, &WEBSOCKET_IDLE);
 		return;
 	}

@@ -1,14 +1,5 @@
 /* See gateway/serve/serve.h. */
 #include "gateway/serve/serve.h"
-#include "gateway/verdict.h"
-
-static void later_begin(struct exchange *x)
-{
-	exchange_refuse(x, &TARGET_NOT_BUILT);
-}
-
-/* A route may name these already, so that one configuration serves this version and the next. */
-static const struct serve SERVE_LATER = { .name = "later", .begin = later_begin };
 
 const struct serve *serve_of(enum config_target target)
 {
@@ -20,8 +11,10 @@ const struct serve *serve_of(enum config_target target)
 	case CONFIG_ECHO:
 		return &SERVE_ECHO;
 	case CONFIG_LIVE:
+		return &SERVE_LIVE;
 	case CONFIG_PUSH:
-		return &SERVE_LATER;
+		return &SERVE_PUSH;
 	}
-	return &SERVE_LATER;
+	check(!"a target of the configuration");
+	return NULL;
 }

@@ -9,9 +9,11 @@
 extern const struct serve SERVE_PROXY;
 extern const struct serve SERVE_COUNT;
 extern const struct serve SERVE_ECHO;
+extern const struct serve SERVE_LIVE;
+extern const struct serve SERVE_PUSH;
 extern const struct serve SERVE_ADMIN;
 
-/* Never NULL; a target of a later version gets one that refuses with TARGET_NOT_BUILT. */
+/* Never NULL. */
 const struct serve *serve_of(enum config_target);
 
 #endif

@@ -50,7 +50,15 @@ static size_t upstream_bytes(const struct scope *scope)
 	return u->in.bytes + u->out.bytes;
 }
 
+static const char *upstream_waits(const struct scope *scope, uint64_t *left_ms)
+{
+	const struct upstream *u = owner_of(scope, const struct upstream, scope);
+
+	return tcp_waits(&u->tcp, left_ms);
+}
+
 static const struct scope_kind upstream_kind = {
+	.waits = upstream_waits,
 	.name = "upstream",
 	.step = upstream_where,
 	.bytes_held = upstream_bytes,

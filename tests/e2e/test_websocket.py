@@ -1,5 +1,6 @@
 """WebSockets that the gateway itself answers (/echo), by python3-websockets and by frames written by hand."""
 import asyncio
+import json
 import os
 import random
 
@@ -461,3 +462,5 @@ def test_a_tunnel_that_is_silent_too_long_is_closed(start_gateway, raw):
     wire, far = open_tunnel(gateway, raw)
     wire.gone()
     far.gone()
+    line = json.loads(eventually(lambda: gateway.access_log.read_text(), "it is logged"))
+    assert (line["error"], line["wait"]) == ("websocket_idle", "tunnel bytes")

@@ -8,6 +8,7 @@
  * It includes the files it tests, so that they are built with the sanitizer whatever the rest of the build is. */
 #include "cache/count.c"
 #include "cache/shard.c"
+#include "cache/siphash.c"
 
 #include <pthread.h>
 #include <sched.h>

@@ -87,7 +87,7 @@ static void has_number(const json_t *line, const char *key, json_int_t wanted)
 static void is_whole(const json_t *line)
 {
 	static const char *keys[] = { "ts", "core", "client", "method", "host", "path", "route", "status", "bytes_in", "bytes_out",
-		                      "ms", "tls", "upstream", "error" };
+		                      "ms", "tls", "upstream", "error", "wait" };
 
 	for (unsigned i = 0; i < array_count(keys); i++)
 		cr_assert(json_object_get(line, keys[i]), "%s is missing", keys[i]);
@@ -105,6 +105,7 @@ Test(gateway_log, a_line_tells_what_happened)
 	x->body_bytes_out = UINT64_C(1) << 40;
 	x->secure = true;
 	x->upstream = "127.0.0.1:9001";
+	x->wait = "heartbeat";
 	line = line_of(x, text);
 	is_whole(line);
 	has_number(line, "core", 3);
@@ -117,6 +118,7 @@ Test(gateway_log, a_line_tells_what_happened)
 	has_number(line, "bytes_in", 5);
 	has_number(line, "bytes_out", (json_int_t)1 << 40);
 	has_text(line, "upstream", "127.0.0.1:9001");
+	has_text(line, "wait", "heartbeat");
 	cr_assert(json_is_true(json_object_get(line, "tls")));
 	cr_assert(json_is_null(json_object_get(line, "error")));
 	cr_assert(json_real_value(json_object_get(line, "ms")) < 60000);

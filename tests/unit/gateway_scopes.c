@@ -160,7 +160,7 @@ Test(gateway_scopes, every_scope_of_every_core_is_a_line)
 		cr_assert(json_is_null(json_object_get(line, "deadline_ms")));
 		cr_assert(json_is_array(json_object_get(line, "ops")));
 		cr_assert_not_null(strstr(text_of(line, "site"), "gateway_scopes.c:"));
-		cr_assert_eq(json_object_size(line), 12);
+		cr_assert_eq(json_object_size(line), 14);
 	}
 	json_decref(page);
 }
@@ -251,7 +251,7 @@ Test(gateway_scopes, scopes_that_are_alike_are_one_group_over_all_cores)
 		scopes += number_of(group, "count");
 		cores += strcmp(text_of(group, "kind"), "core") == 0 ? number_of(group, "count") : 0;
 		plain = number_of(group, "count") > plain ? number_of(group, "count") : plain;
-		cr_assert_eq(json_object_size(group), 8);
+		cr_assert_eq(json_object_size(group), 10);
 	}
 	cr_assert_eq(scopes, 2 + 1 + 500);
 	cr_assert_eq(cores, 2);

@@ -1,0 +1,132 @@
+/* See gateway/serve/websocket.h. */
+#include "gateway/serve/websocket.h"
+#include "gateway/gateway.h"
+#include "gateway/verdict.h"
+
+/* ---- the opening handshake ------------------------------------------------------------------------------------------------ */
+
+static bool field_find(const void *from, const char *name, unsigned index, struct ws_text *value)
+{
+	const struct http_head *request = from;
+	const struct http_field *field = NULL;
+
+	do {
+		field = http_find_next(request, name, field);
+		if (!field)
+			return false;
+	} while (index-- > 0);
+	*value = (struct ws_text){ field->value.bytes, field->value.size };
+	return true;
+}
+
+const struct reason *websocket_judge(const struct exchange *x, const struct ws_terms *terms, struct ws_acceptance *acceptance)
+{
+	const struct ws_request request = {
+		.method = { x->request.method_text.bytes, x->request.method_text.size },
+		.http_major = 1,
+		.http_minor = x->request.version_minor,
+		.field = field_find,
+		.from = &x->request,
+	};
+	const struct reason *reason = ws_accept(acceptance, &request, terms);
+
+	/* RFC 9110 §15.5.22: 426 says what would be right. */
+	if (reason == &WS_ACCEPT_UPGRADE && x->request.upgrade.size == 0)
+		return &WEBSOCKET_EXPECTED;
+	if (!reason && x->request.body != HTTP_BODY_NONE)
+		return &WEBSOCKET_BODY;
+	return reason;
+}
+
+void websocket_accept(struct exchange *x, struct websocket *w, const struct ws_acceptance *acceptance)
+{
+	*w = (struct websocket){ 0 };
+	timer_init(&w->goodbye, &x->scope, &x->task);
+	x->answer.status = 101;
+	x->answer.upgrade = HTTP_TEXT("websocket");
+	http_add_known(&x->answer, HTTP_NAME_SEC_WEBSOCKET_ACCEPT,
+	               (struct http_text){ arena_copy(&x->arena, acceptance->key, WS_ACCEPT_KEY_SIZE), WS_ACCEPT_KEY_SIZE });
+	x->upgrades = true;
+	exchange_answer(x);
+}
+
+/* ---- frames ---------------------------------------------------------------------------------------------------------------- */
+
+void websocket_attach(struct exchange *x, struct websocket *w, const struct ws_limits *limits, const char *waits, uint32_t silence_ms)
+{
+	const struct tcp_wait wait = {
+		.name = waits,
+		.ms = silence_ms,
+		.silences_max = 2, /* the first asks for a pong, the second says goodbye; see websocket_watch */
+		.late = &WEBSOCKET_NO_PONG,
+	};
+
+	check(!w->attached);
+	w->attached = true;
+	w->waits = waits;
+	ws_init(&w->ws, x->in, x->out, limits);
+	exchange_wait(x, &wait);
+}
+
+void websocket_goodbye(struct exchange *x, struct websocket *w, const struct reason *reason)
+{
+	const struct tcp_wait wait = {
+		.name = "close frame",
+		.ms = x->worker->config->timeouts.close_ms,
+		.late = &CLIENT_CLOSE_LATE,
+		.from_start = true,
+	};
+
+	if (w->closing)
+		return;
+	w->closing = true;
+	ws_close(&w->ws, verdict_of(reason)->close_code, reason->sentence);
+	exchange_wait(x, &wait);
+}
+
+/* Thousands of clients who are told at one moment come back at one moment, so each is told at his. */
+static void drain_watch(struct exchange *x, struct websocket *w)
+{
+	if (!w->goodbye.set && !w->goodbye.fired) {
+		uint64_t ms = worker_goodbye_ms(x->worker);
+
+		if (ms > 0) {
+			timer_set(&w->goodbye, ms);
+			return;
+		}
+	} else if (!w->goodbye.fired) {
+		return;
+	}
+	websocket_goodbye(x, w, &GATEWAY_DRAINING);
+}
+
+bool websocket_watch(struct exchange *x, struct websocket *w)
+{
+	const unsigned silences = exchange_silences(x);
+
+	if (w->closing)
+		return false;
+	if (x->worker->draining)
+		drain_watch(x, w);
+	if (w->closing)
+		return false;
+	if (silences == 0) {
+		w->pinged = false;
+	} else if (silences > 1) {
+		x->wait = w->waits;
+		exchange_note(x, &WEBSOCKET_NO_PONG);
+		websocket_goodbye(x, w, &WEBSOCKET_NO_PONG);
+		return true;
+	} else if (!w->pinged) {
+		w->pinged = true;
+		ws_ping(&w->ws, NULL, 0);
+	}
+	return false;
+}
+
+void websocket_over(struct exchange *x, const struct reason *reason)
+{
+	if (reason && reason != &CLIENT_CLOSE_LATE)
+		exchange_note(x, reason);
+	exchange_done(x);
+}

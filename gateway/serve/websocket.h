@@ -1,0 +1,47 @@
+/* gateway/serve/websocket.h — a WebSocket that ends here: what the targets echo and live have in common.
+ *
+ *   websocket_judge ─▶ websocket_accept ─▶ (101) ─▶ websocket_attach ─▶ each step: websocket_watch, then ws_next … ─▶ websocket_over
+ *
+ * The socket's receive waits under one linked timeout (ring/tcp.h): the first silence asks the client for a pong, the second
+ * is a dead peer, and he is told goodbye. While the core drains, each socket is told when its turn comes (worker_goodbye_ms).
+ *
+ * Owner: the target's state embeds it, in the exchange's arena.   Thread: its core's.   Units: ms.
+ * Errors: reasons WS_ACCEPT_*, WEBSOCKET_* for the handshake; what ended it is noted in the exchange.   Limits: struct ws_limits. */
+#ifndef GATEWAY_SERVE_WEBSOCKET_H
+#define GATEWAY_SERVE_WEBSOCKET_H
+
+#include "gateway/exchange.h"
+#include "ring/timer.h"
+#include "ws/accept.h"
+#include "ws/engine.h"
+
+#define WEBSOCKET_PIECES_AT_ONCE 64u     /* of one client, before others have their turn */
+
+struct websocket {
+	struct ws ws;
+	struct timer goodbye;            /* while draining */
+	const char *waits;               /* the name of the wait whose silences are counted */
+	bool attached;
+	bool pinged;                     /* in this silence */
+	bool closing;                    /* our Close is said */
+};
+
+/* NULL: the request may become a WebSocket. */
+const struct reason *websocket_judge(const struct exchange *, const struct ws_terms *, struct ws_acceptance *);
+
+/* Answers 101. */
+void websocket_accept(struct exchange *, struct websocket *, const struct ws_acceptance *);
+
+/* Once, in the first step after the upgrade: frames from now on. `waits` is a constant. */
+void websocket_attach(struct exchange *, struct websocket *, const struct ws_limits *, const char *waits, uint32_t silence_ms);
+
+/* At the beginning of each step: silences and the drain. True: the client has just been found dead. */
+bool websocket_watch(struct exchange *, struct websocket *);
+
+/* Says Close with the reason's code and sentence, and waits for the client's for a bounded time. */
+void websocket_goodbye(struct exchange *, struct websocket *, const struct reason *);
+
+/* ws_next said WS_CLOSED (reason NULL) or WS_BROKEN. */
+void websocket_over(struct exchange *, const struct reason *);
+
+#endif
