@@ -4,6 +4,7 @@
  * is a dead peer, and its scope closes. */
 #include "gateway/gateway.h"
 #include "gateway/serve/serve.h"
+#include "gateway/serve/websocket_terms.h"
 #include "gateway/verdict.h"
 #include "ws/accept.h"
 #include "ws/engine.h"
@@ -12,6 +13,7 @@
 
 struct echo {
 	struct ws ws;
+	struct ws_deflate *deflate;      /* NULL: not agreed */
 	bool attached;
 	bool pinged;                     /* in this silence */
 	bool closing;                    /* our Close is said */
@@ -39,14 +41,17 @@ static void echo_begin(struct exchange *x)
 		.method = { x->request.method_text.bytes, x->request.method_text.size },
 		.http_major = 1,
 		.http_minor = x->request.version_minor,
+		.secure = x->secure,
 		.field = field_find,
 		.from = &x->request,
 	};
-	const struct ws_terms terms = { .origins = WS_ORIGINS_ANY }; /* an echo tells nobody anything */
+	struct websocket_terms terms;
 	struct ws_acceptance acceptance;
-	const struct reason *reason = ws_accept(&acceptance, &request, &terms);
+	const struct reason *reason;
 	struct echo *echo;
 
+	websocket_terms_read(&terms, x->route, WS_ORIGINS_ANY); /* an echo tells nobody anything */
+	reason = ws_accept(&acceptance, &request, &terms.terms);
 	/* RFC 9110 §15.5.22: 426 says what would be right. */
 	if (reason == &WS_ACCEPT_UPGRADE && x->request.upgrade.size == 0)
 		reason = &WEBSOCKET_EXPECTED;
@@ -61,8 +66,11 @@ static void echo_begin(struct exchange *x)
 	x->state = echo;
 	x->answer.status = 101;
 	x->answer.upgrade = HTTP_TEXT("websocket");
-	http_add_known(&x->answer, HTTP_NAME_SEC_WEBSOCKET_ACCEPT,
-	               (struct http_text){ arena_copy(&x->arena, acceptance.key, WS_ACCEPT_KEY_SIZE), WS_ACCEPT_KEY_SIZE });
+	if (acceptance.extensions.deflate) {
+		echo->deflate = arena_take(&x->arena, sizeof *echo->deflate);
+		websocket_terms_deflate(echo->deflate, x, &acceptance);
+	}
+	websocket_terms_answer(x, &acceptance);
 	x->upgrades = true;
 	exchange_answer(x);
 }
@@ -82,6 +90,8 @@ static void echo_attach(struct exchange *x, struct echo *echo)
 
 	echo->attached = true;
 	ws_init(&echo->ws, x->in, x->out, &limits);
+	if (echo->deflate)
+		ws_use_deflate(&echo->ws, echo->deflate);
 	exchange_wait(x, &wait);
 }
 
@@ -153,6 +163,14 @@ static void echo_step(struct exchange *x)
 	task_wake(&x->task);
 }
 
+static void echo_ended(struct exchange *x)
+{
+	struct echo *echo = x->state;
+
+	if (echo && echo->deflate)
+		ws_deflate_fini(echo->deflate);
+}
+
 static const char *echo_where(const struct exchange *x)
 {
 	const struct echo *echo = x->state;
@@ -164,5 +182,6 @@ const struct serve SERVE_ECHO = {
 	.name = "echo",
 	.begin = echo_begin,
 	.step = echo_step,
+	.ended = echo_ended,
 	.where = echo_where,
 };
