@@ -9,7 +9,7 @@
  * the WebSocket Connection_").
  *
  * Words:  takeover   a message may refer back to those before it, so that a window is kept between messages
- *         window     how far back, as a power of two: 8 … 15 bits
+ *         window     how far back, as a power of two: 8 … 15 bits in RFC 7692
  *
  * Owner: the caller; nothing is kept.   Thread: any, pure functions.   Units: bits of a window.
  * Errors: WS_ACCEPT_EXTENSIONS.   Limits: those of the HTTP engine on a head.   Source: RFC 6455 §9.1, RFC 7692 §5, §7.1. */
@@ -19,7 +19,7 @@
 #include "ring/base.h"
 #include "ring/reason.h"
 
-#define WS_WINDOW_BITS_MIN 8u
+#define WS_WINDOW_BITS_MIN 9u             /* of our own wish. A client may want 8; but what is made with zlib cannot be told 8, so nobody is asked */
 #define WS_WINDOW_BITS_MAX 15u
 
 /* What the place that was asked for wishes. A client may ask for less than this in each point, and then gets less. */

@@ -1491,7 +1491,7 @@ Test(config, what_a_websocket_cannot_be_offered_is_told)
 		AT("4:39") "\"on\" is no word of deflate; known are: false, true\n"
 		AT("5:30") "route 2 has \"deflate_takeover\" without \"deflate: true\", so it does nothing; give that too or remove it\n"
 		AT("5:54") "route 2 has \"deflate_window_bits\" without \"deflate: true\", so it does nothing; give that too or remove it\n"
-		AT("6:66") "\"16\" is outside the range of deflate_window_bits; write 8 to 15\n"
+		AT("6:66") "\"16\" is outside the range of deflate_window_bits; write 9 to 15\n"
 		AT("6:89") "\"many\" is not a size; write a whole number of bytes, or one with k, M or G, such as 64k\n"
 		AT("7:43") "\"a b\" is no subprotocol; write a word without blanks such as diary.v1\n"
 		AT("7:51") "the subprotocol \"c\" is listed twice; remove one\n"

@@ -79,6 +79,15 @@ Test(ws_extension, a_client_that_does_not_offer_a_window_is_not_asked_for_one)
 	cr_assert(!extensions.agreed.client_takeover && !extensions.agreed.server_takeover);
 }
 
+Test(ws_extension, a_client_is_asked_for_8_bits_only_where_it_said_so_itself)
+{
+	static const struct ws_deflate_terms SMALL = { .takeover = true, .window_bits = WS_WINDOW_BITS_MIN };
+
+	ANSWERS(PMD "; client_max_window_bits", &SMALL, PMD "; client_max_window_bits=9");
+	ANSWERS(PMD "; client_max_window_bits=8", &SMALL, PMD "; client_max_window_bits=8");
+	ANSWERS(PMD "; server_max_window_bits=8", &SMALL, PMD "; server_max_window_bits=8");
+}
+
 Test(ws_extension, an_invalid_offer_is_declined_and_the_next_is_looked_at)
 {
 	static const char *const invalid[] = {
