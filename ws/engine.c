@@ -393,16 +393,22 @@ static const struct reason *data_clear(struct ws *ws, uint8_t *bytes, size_t n)
 	return NULL;
 }
 
-/* Bytes that were unpacked just now: are they text, and within the limit? */
-static const struct reason *unpacked_judge(struct ws *ws, const uint8_t *bytes, size_t n, bool end)
+/* Bytes that were unpacked just now: are they text, and within the limit? Whatever broke behind them, they come before it; so
+ * the same reason is given however the bytes arrive. */
+static const struct reason *unpacked_judge(struct ws *ws, const uint8_t *bytes, size_t n, enum ws_unpacked unpacked)
 {
-	ws->message_bytes += n;
-	if (ws->message_bytes > ws->limits.message_bytes_max)
+	uint64_t room = ws->limits.message_bytes_max - ws->message_bytes;
+	size_t within = n < room ? n : room;
+
+	ws->message_bytes += within;
+	/* RFC 7692 §6.2: the message is what it was before it was packed, so that is what must be UTF-8. */
+	if (ws->message_opcode == WS_TEXT && ws_utf8_feed(&ws->utf8, bytes, within) < within)
+		return &WS_TEXT_NOT_UTF8;
+	if (n > within)
 		return &WS_MESSAGE_TOO_LARGE;
-	if (ws->message_opcode != WS_TEXT)
-		return NULL;
-	/* RFC 7692 §6 has the message judged as it was before it was packed. */
-	if (ws_utf8_feed(&ws->utf8, bytes, n) < n || (end && !ws_utf8_whole(&ws->utf8)))
+	if (unpacked == WS_UNPACK_BROKEN)
+		return &WS_DEFLATE_BROKEN;
+	if (unpacked == WS_UNPACK_END && ws->message_opcode == WS_TEXT && !ws_utf8_whole(&ws->utf8))
 		return &WS_TEXT_NOT_UTF8;
 	return NULL;
 }
@@ -430,12 +436,10 @@ static const struct reason *packed_unpack(struct ws *ws)
 		ws->clear = n - used;
 		ws->frame_at += used;
 		pipe_consume(ws->in, used);
-		if (unpacked == WS_UNPACK_BROKEN)
-			return &WS_DEFLATE_BROKEN;
 
 		size_t fresh_n = deflate->shown ? deflate->shown->end - shown_before : 0;
 		const struct reason *reason = unpacked_judge(ws,
-			fresh_n > 0 ? deflate->shown->bytes + shown_before : NULL, fresh_n, unpacked == WS_UNPACK_END);
+			fresh_n > 0 ? deflate->shown->bytes + shown_before : NULL, fresh_n, unpacked);
 
 		if (reason)
 			return reason;

@@ -1292,7 +1292,9 @@ Test(ws_engine, a_packed_message_that_is_cut_or_no_deflate_is_refused)
 	expect_packed_broken(&b, &NO_LIMITS, &WS_DEFLATE_BROKEN);
 	odd_packed(&b, "", 0);
 	expect_packed_broken(&b, &NO_LIMITS, &WS_DEFLATE_BROKEN);
+	/* As text the tail's FF, taken for a byte of it, would be told first. */
 	odd_packed(&b, "\x00\x05\x00\xfa\xffHe", 7);
+	b.at[0] = 0xC2;
 	expect_packed_broken(&b, &NO_LIMITS, &WS_DEFLATE_BROKEN);
 }
 
@@ -1331,6 +1333,22 @@ Test(ws_engine, packed_text_that_ends_in_a_character_is_refused)
 
 	packed_words(&b, NULL, WS_TEXT, "\xe6\x82", 2, 100);
 	expect_packed_broken(&b, &NO_LIMITS, &WS_TEXT_NOT_UTF8);
+}
+
+/* A block that stores five bytes, then one that is none. Which is told must not depend on how they arrive: expect_packed cuts everywhere. */
+Test(ws_engine, of_two_faults_in_a_packed_message_the_earlier_is_told)
+{
+	struct ws_limits limits = { .message_bytes_max = 5 };
+	struct bytes b = { 0 };
+
+	odd_packed(&b, "\x00\x05\x00\xfa\xffHe\xff!!\x06", 11);
+	expect_packed_broken(&b, &NO_LIMITS, &WS_TEXT_NOT_UTF8);
+	odd_packed(&b, "\x00\x05\x00\xfa\xffHello\x06", 11);
+	expect_packed_broken(&b, &NO_LIMITS, &WS_DEFLATE_BROKEN);
+	odd_packed(&b, "\x00\x07\x00\xf8\xffHello\xff!\x06", 13);
+	expect_packed_broken(&b, &limits, &WS_MESSAGE_TOO_LARGE);
+	odd_packed(&b, "\x00\x07\x00\xf8\xffHel\xff!!!\x06", 13);
+	expect_packed_broken(&b, &limits, &WS_TEXT_NOT_UTF8);
 }
 
 Test(ws_engine, a_bomb_is_refused_when_its_bound_is_reached)
