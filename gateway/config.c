@@ -296,6 +296,20 @@ static void clients_print(const struct config_route *route, FILE *out)
 	}
 }
 
+static void websocket_print(const struct config_websocket *websocket, FILE *out)
+{
+	if (websocket->protocol_count > 0)
+		words_print(4, "protocols", websocket->protocols, websocket->protocol_count, out);
+	if (websocket->origin_count > 0)
+		words_print(4, "origins", websocket->origin_list, websocket->origin_count, out);
+	line_print("    deflate", config_bool_word(websocket->deflate), out);
+	if (!websocket->deflate)
+		return;
+	line_print("    deflate_takeover", config_bool_word(websocket->deflate_takeover), out);
+	count_print("    deflate_window_bits", websocket->deflate_window_bits, out);
+	size_print("    deflate_bytes_min", websocket->deflate_bytes_min, out);
+}
+
 static void route_print(const struct config_route *route, FILE *out)
 {
 	const char *dash = "  - ";
@@ -316,6 +330,8 @@ static void route_print(const struct config_route *route, FILE *out)
 		line_print("    serve", config_target_word(route->target), out);
 	clients_print(route, out);
 	size_print("    body_bytes_max", route->body_bytes_max, out);
+	if (route->target == CONFIG_ECHO || route->target == CONFIG_LIVE)
+		websocket_print(&route->websocket, out);
 	if (route->target == CONFIG_LIVE) {
 		bool off = route->idle_reminder_ms == 0;
 

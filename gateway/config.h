@@ -30,6 +30,7 @@
 #define CONFIG_HOSTS_MAX        1024 /* in one listener, beside the default one */
 #define CONFIG_NAMES_MAX        64 /* of one host */
 #define CONFIG_CLIENTS_MAX      64 /* conditions of one route */
+#define CONFIG_PROTOCOLS_MAX    64 /* subprotocols of one route, and origins */
 #define CONFIG_DEPTH_MAX        8  /* intermediate certificates of a client */
 #define CONFIG_UPSTREAMS_MAX    1024
 #define CONFIG_SERVERS_MAX      256 /* in one upstream */
@@ -182,6 +183,27 @@ struct config_client {
 	const char *text; /* DNS names and the domains of e-mail addresses in lower case; "*" of CONFIG_CLIENT_ANY */
 };
 
+/* Who may open a WebSocket from a browser. */
+enum config_origins {
+	CONFIG_ORIGINS_UNSAID, /* the target's own rule */
+	CONFIG_ORIGINS_LISTED, /* those of the list, and none else; `same` stands for pages of the host that was asked */
+	CONFIG_ORIGINS_ANY,
+};
+
+/* What a WebSocket that ends here is offered; CONFIG_ECHO and CONFIG_LIVE. */
+struct config_websocket {
+	const char **protocols;  /* subprotocols */
+	unsigned protocol_count;
+	const char **origin_list; /* as browsers write them, lower case */
+	unsigned origin_count;
+	enum config_origins origins;
+	bool origin_same;        /* `same` is in the list */
+	bool deflate;            /* permessage-deflate, and then: */
+	bool deflate_takeover;   /* windows are kept between messages */
+	uint64_t deflate_window_bits;
+	uint64_t deflate_bytes_min; /* of a message that is packed */
+};
+
 struct config_route {
 	unsigned
 		line; /* in the file, so that logs and dumps can name the route as its author does */
@@ -194,6 +216,7 @@ struct config_route {
 	uint64_t body_bytes_max;   /* the route's own, or that of the limits; or CONFIG_UNLIMITED */
 	uint32_t heartbeat_ms;     /* CONFIG_LIVE alone */
 	uint32_t idle_reminder_ms; /* CONFIG_LIVE alone; 0 = off */
+	struct config_websocket websocket;
 	struct config_client *clients; /* one of them must be met */
 	unsigned client_count; /* 0: any client, with a certificate or without */
 };

@@ -334,6 +334,7 @@ static size_t tree_size(const struct written *written, size_t directory_length)
 		size += parse_piece_size(route->client_count * sizeof(struct config_client));
 		for (unsigned j = 0; j < route->client_count; j++)
 			size += parse_word_size(route->client[j]);
+		size += config_websocket_size(route);
 	}
 	return size;
 }

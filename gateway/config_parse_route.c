@@ -288,6 +288,7 @@ static void route_read(struct parse *parse, unsigned i, unsigned entry)
 	parse_number(parse, entry, "body_bytes_max", written->body_bytes_max, KIND_BODY, 1,
 		CONFIG_SIZE_BYTES_MAX, &route->body_bytes_max);
 
+	config_parse_websocket(parse, i, entry);
 	if (route->target == CONFIG_LIVE) {
 		live_read(parse, written, entry, route);
 	} else if (written->proxy || route->target != CONFIG_PROXY) {

@@ -103,6 +103,10 @@ bool parse_url_path(struct parse *parse, unsigned place, const char *key, const 
 
 void config_parse_routes(struct parse *parse);
 
+/* The keys of route i, whose mapping it is, that are about WebSockets; its target is read already. */
+void config_parse_websocket(struct parse *parse, unsigned i, unsigned mapping);
+size_t config_websocket_size(const struct written_route *written);
+
 /* `place` is the mapping `tls`. */
 void config_parse_tls(struct parse *parse, const struct written_tls *written, unsigned place,
 	struct config_tls *tls);

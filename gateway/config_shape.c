@@ -142,6 +142,12 @@ static const cyaml_schema_field_t route_fields[] = {
 	TEXT(struct written_route, idle_reminder),
 	TEXT(struct written_route, body_bytes_max),
 	LIST(struct written_route, client, &text_value, CONFIG_CLIENTS_MAX),
+	LIST(struct written_route, protocols, &text_value, CONFIG_PROTOCOLS_MAX),
+	LIST(struct written_route, origins, &text_value, CONFIG_PROTOCOLS_MAX),
+	TEXT(struct written_route, deflate),
+	TEXT(struct written_route, deflate_takeover),
+	TEXT(struct written_route, deflate_window_bits),
+	TEXT(struct written_route, deflate_bytes_min),
 	CYAML_FIELD_END,
 };
 

@@ -80,6 +80,9 @@ struct written_route {
 	char *host, *path, *prefix, *serve, *proxy, *heartbeat, *idle_reminder, *body_bytes_max;
 	char **client;
 	unsigned client_count;
+	char *deflate, *deflate_takeover, *deflate_window_bits, *deflate_bytes_min;
+	char **protocols, **origins;
+	unsigned protocols_count, origins_count;
 };
 
 struct written {

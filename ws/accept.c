@@ -125,13 +125,27 @@ static bool key_well_formed(struct ws_text key)
 	return true;
 }
 
-/* Both the page's origin and the Host leave out a scheme's usual port, so the two are compared as they are written. */
-static bool origin_same_host(struct ws_text origin, struct ws_text host)
+/* The scheme's usual port is the same as none: browsers leave it out, others may not. */
+static struct ws_text port_usual_cut(struct ws_text host, bool secure)
 {
-	for (size_t i = 0; i + 3 <= origin.size; i++)
-		if (memcmp(origin.at + i, "://", 3) == 0)
-			return text_same_any_case((struct ws_text){ origin.at + i + 3, origin.size - i - 3 }, host);
-	return false;
+	struct ws_text port = text_of(secure ? ":443" : ":80");
+
+	if (host.size > port.size && memcmp(host.at + host.size - port.size, port.at, port.size) == 0)
+		host.size -= port.size;
+	return host;
+}
+
+/* RFC 6454 §4: an origin is scheme, host and port. A page that came without TLS was anybody's on its way, so it is no page of a
+ * host that speaks TLS, whatever its name. */
+static bool origin_same_host(struct ws_text origin, struct ws_text host, bool secure)
+{
+	struct ws_text scheme = text_of(secure ? "https://" : "http://");
+
+	if (origin.size < scheme.size || !text_same_any_case((struct ws_text){ origin.at, scheme.size }, scheme))
+		return false;
+	origin.at += scheme.size;
+	origin.size -= scheme.size;
+	return text_same_any_case(port_usual_cut(origin, secure), port_usual_cut(host, secure));
 }
 
 /* Only browsers send Origin, and only a browser can be made to open a WebSocket with somebody else's cookies; so a request
@@ -148,7 +162,7 @@ static bool origin_welcome(const struct ws_request *request, const struct ws_ter
 	for (size_t i = 0; i < terms->origin_count; i++)
 		if (text_same_any_case(origin, text_of(terms->origin_list[i])))
 			return true;
-	return terms->origins == WS_ORIGINS_SAME_HOST && origin_same_host(origin, host);
+	return terms->origins == WS_ORIGINS_SAME_HOST && origin_same_host(origin, host, request->secure);
 }
 
 /* The first of the client's, which are "ordered by preference" (§4.1), that is spoken here. A subprotocol's name is compared
@@ -170,6 +184,18 @@ static const struct reason *protocol_choose(const char **chosen, const struct ws
 	if (terms->protocol_required && !*chosen)
 		return &WS_ACCEPT_PROTOCOL_NONE;
 	return NULL;
+}
+
+static const struct reason *extensions_choose(struct ws_extensions *extensions, const struct ws_request *request,
+	const struct ws_deflate_terms *terms)
+{
+	const struct reason *reason = NULL;
+	struct ws_text line;
+
+	*extensions = (struct ws_extensions){ 0 };
+	for (unsigned i = 0; !reason && request->field(request->from, "sec-websocket-extensions", i, &line); i++)
+		reason = ws_extensions_read(extensions, terms, line.at, line.size);
+	return reason;
 }
 
 void ws_accept_key(char accept[static WS_ACCEPT_KEY_SIZE + 1], struct ws_text key)
@@ -215,6 +241,8 @@ const struct reason *ws_accept(struct ws_acceptance *acceptance, const struct ws
 
 	const struct reason *refused = protocol_choose(&acceptance->protocol, request, terms);
 
+	if (!refused)
+		refused = extensions_choose(&acceptance->extensions, request, terms->deflate);
 	if (refused)
 		return refused;
 	ws_accept_key(acceptance->key, key);

@@ -12,8 +12,8 @@
  * fills is what the 101 carries beside the fixed fields. A refusal's status is ws_accept_status(reason); with 405 goes
  * "Allow: GET", with 426 "Sec-WebSocket-Version: 13" and "Upgrade: websocket".
  *
- * Extensions are declined by silence (RFC 6455 §9.1: the client may use only what the answer names), so Sec-WebSocket-Extensions is
- * not read. An agreed one would be named in struct ws_acceptance, and its bits in ws_frame_rules.reserved_allowed.
+ * Of extensions permessage-deflate is known (ws/extension.h), where the terms have it. All others are declined by silence (RFC 6455
+ * §9.1: the client may use only what the answer names).
  *
  * Owner: the caller; a protocol that was chosen points into the terms.   Thread: any, pure functions.   Units: bytes.
  * Errors: reasons WS_ACCEPT_*.   Limits: those of the HTTP engine on a head.   Source: RFC 6455 §4.2, RFC 9110 §5.6. */
@@ -22,6 +22,7 @@
 
 #include "ring/base.h"
 #include "ring/reason.h"
+#include "ws/extension.h"
 
 struct ws_text {
 	const char *at;
@@ -35,12 +36,13 @@ typedef bool ws_field_find(const void *from, const char *name, unsigned index, s
 struct ws_request {
 	struct ws_text method;
 	unsigned http_major, http_minor;
+	bool secure;                     /* it came over TLS: of an origin that is this host's, the scheme must say so too */
 	ws_field_find *field;
 	const void *from;                /* given to `field` */
 };
 
 enum ws_origins {
-	WS_ORIGINS_SAME_HOST,            /* the page's host and port are the request's Host, or the list has it */
+	WS_ORIGINS_SAME_HOST,            /* the page's scheme, host and port are those of this request, or the list has it */
 	WS_ORIGINS_LISTED,               /* the list has it */
 	WS_ORIGINS_ANY,
 };
@@ -53,6 +55,7 @@ struct ws_terms {
 	enum ws_origins origins;
 	const char *const *origin_list;  /* "https://edc.example", as browsers write it; may be NULL with 0 */
 	size_t origin_count;
+	const struct ws_deflate_terms *deflate; /* NULL: no compression here */
 };
 
 #define WS_ACCEPT_KEY_SIZE 28u
@@ -60,6 +63,7 @@ struct ws_terms {
 struct ws_acceptance {
 	char key[WS_ACCEPT_KEY_SIZE + 1]; /* Sec-WebSocket-Accept, with a zero byte behind it */
 	const char *protocol;            /* Sec-WebSocket-Protocol; NULL: the answer has no such field */
+	struct ws_extensions extensions; /* Sec-WebSocket-Extensions: `answer`, when `deflate` */
 };
 
 /* NULL: accepted, and *acceptance is filled. Otherwise the first rule that the request breaks. */

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #define WS_MAGIC 0x57536f6bu             /* "WSok" */
+#define PACKED_BIT 0x4u                  /* RFC 7692 §6: RSV1, in struct ws_frame */
 
 static_assert(WS_CONTROL_MAX <= UINT8_MAX, "ws_waiting.n holds it");
 static_assert(WS_HEADER_MAX <= UINT8_MAX, "header_n holds it");
@@ -24,6 +25,13 @@ void ws_init(struct ws *ws, struct pipe *in, struct pipe *out, const struct ws_l
 		ws->limits.message_bytes_max = UINT64_MAX;
 	if (ws->limits.small_fragments_max == 0)
 		ws->limits.small_fragments_max = UINT32_MAX;
+}
+
+void ws_use_deflate(struct ws *ws, struct ws_deflate *deflate)
+{
+	check(ws->magic == WS_MAGIC && !ws->in_frame && ws->message_opcode == 0 && !ws->writing);
+	check(deflate->pool == ws->out->pool);
+	ws->deflate = deflate;
 }
 
 /* ---- what we write ---- */
@@ -73,6 +81,8 @@ static void over(struct ws *ws)
 {
 	pipe_end(ws->out);
 	pipe_refuse(ws->in, ws->end == WS_BROKEN ? ws->reason : &RING_DONE);
+	if (ws->deflate)
+		ws_deflate_fini(ws->deflate);
 }
 
 /* Writes what waits, if this is the moment. Only the pong asks for room: the peer decides how many pings come, but pings
@@ -120,6 +130,30 @@ bool ws_write_begin(struct ws *ws, enum ws_opcode opcode, uint64_t length)
 	return true;
 }
 
+/* A fragment of a message, or all of it. */
+static void fragment_write(struct ws *ws, const void *bytes, size_t n, bool last)
+{
+	bool first = ws->part_opcode != WS_CONTINUATION;
+
+	if (first)
+		ws->part_packed = ws->deflate && ws_pack_wanted(ws->deflate, n, last);
+	if (ws->part_packed) {
+		struct ws_frame frame = { .opcode = ws->part_opcode, .final = last, .reserved = first ? PACKED_BIT : 0 };
+		uint8_t header[WS_HEADER_MAX];
+		struct pipe packed;
+
+		pipe_init(&packed, ws->out->pool, UINT64_MAX);
+		if (ws_pack(ws->deflate, &packed, bytes, n, first, last, &frame.length)) {
+			pipe_write(ws->out, header, ws_frame_encode(header, &frame));
+			pipe_move(ws->out, &packed, frame.length);
+			pipe_fini(&packed);
+			return;
+		}
+		pipe_fini(&packed);
+	}
+	frame_write(ws, ws->part_opcode, last, n, bytes, n);
+}
+
 static bool part_write(struct ws *ws, const void *bytes, size_t n, bool last)
 {
 	check(ws->magic == WS_MAGIC);
@@ -132,7 +166,7 @@ static bool part_write(struct ws *ws, const void *bytes, size_t n, bool last)
 		pipe_write(ws->out, bytes, n);
 		ws->part_left -= n;
 	} else if (n > 0 || last) {
-		frame_write(ws, ws->part_opcode, last, n, bytes, n);
+		fragment_write(ws, bytes, n, last);
 		ws->part_opcode = WS_CONTINUATION;
 	}
 	if (last) {
@@ -240,6 +274,8 @@ static void lost(struct ws *ws, const struct reason *reason, bool cleanly)
 	else
 		pipe_break(ws->out, reason);
 	pipe_refuse(ws->in, reason);
+	if (ws->deflate)
+		ws_deflate_fini(ws->deflate);
 }
 
 /* `in` gives nothing more at present. */
@@ -357,9 +393,112 @@ static const struct reason *data_clear(struct ws *ws, uint8_t *bytes, size_t n)
 	return NULL;
 }
 
+/* Bytes that were unpacked just now: are they text, and within the limit? Whatever broke behind them, they come before it; so
+ * the same reason is given however the bytes arrive. */
+static const struct reason *unpacked_judge(struct ws *ws, const uint8_t *bytes, size_t n, enum ws_unpacked unpacked)
+{
+	uint64_t room = ws->limits.message_bytes_max - ws->message_bytes;
+	size_t within = n < room ? n : room;
+
+	ws->message_bytes += within;
+	/* RFC 7692 §6.2: the message is what it was before it was packed, so that is what must be UTF-8. */
+	if (ws->message_opcode == WS_TEXT && ws_utf8_feed(&ws->utf8, bytes, within) < within)
+		return &WS_TEXT_NOT_UTF8;
+	if (n > within)
+		return &WS_MESSAGE_TOO_LARGE;
+	if (unpacked == WS_UNPACK_BROKEN)
+		return &WS_DEFLATE_BROKEN;
+	if (unpacked == WS_UNPACK_END && ws->message_opcode == WS_TEXT && !ws_utf8_whole(&ws->utf8))
+		return &WS_TEXT_NOT_UTF8;
+	return NULL;
+}
+
+/* Unpacks what `in` has of this frame, until a chunk is full. The first bytes that are too many end it. */
+static const struct reason *packed_unpack(struct ws *ws)
+{
+	struct ws_deflate *deflate = ws->deflate;
+	enum ws_unpacked unpacked = WS_UNPACK_MORE;
+
+	while (unpacked == WS_UNPACK_MORE) {
+		uint64_t left = ws->frame.length - ws->frame_at;
+		uint64_t room = ws->limits.message_bytes_max - ws->message_bytes;
+		uint32_t shown_before = deflate->shown ? deflate->shown->end : 0;
+		size_t n = 0, used;
+		uint8_t *bytes = left > 0 ? pipe_peek(ws->in, &n) : NULL;
+
+		if (n > left)
+			n = left;
+		if (n == 0 && (left > 0 || !ws->frame.final))
+			return NULL;
+		if (n > ws->clear)
+			ws_mask(bytes + ws->clear, n - ws->clear, ws->frame.mask, ws->frame_at + ws->clear);
+		unpacked = ws_unpack(deflate, bytes, n, ws->frame.final && n == left, room < UINT64_MAX ? room + 1 : room, &used);
+		ws->clear = n - used;
+		ws->frame_at += used;
+		pipe_consume(ws->in, used);
+
+		size_t fresh_n = deflate->shown ? deflate->shown->end - shown_before : 0;
+		const struct reason *reason = unpacked_judge(ws,
+			fresh_n > 0 ? deflate->shown->bytes + shown_before : NULL, fresh_n, unpacked);
+
+		if (reason)
+			return reason;
+	}
+	return NULL;
+}
+
+/* As data_read, for a packed message. What is shown has left `in` already. */
+static bool packed_read(struct ws *ws, struct ws_piece *piece)
+{
+	struct ws_deflate *deflate = ws->deflate;
+
+	if (!deflate->shown && !deflate->unpack_end) {
+		const struct reason *reason = packed_unpack(ws);
+
+		if (reason) {
+			broken_by_peer(ws, reason);
+			return false;
+		}
+	}
+	if (!deflate->shown && !deflate->unpack_end) {
+		if (ws->frame_at == ws->frame.length && !ws->frame.final)
+			frame_done(ws);
+		return false;
+	}
+	*piece = (struct ws_piece){
+		.bytes = deflate->shown ? deflate->shown->bytes + deflate->shown->begin : NULL,
+		.n = deflate->shown ? chunk_size(deflate->shown) : 0,
+		.opcode = ws->message_opcode,
+		.first = !ws->message_touched,
+		.last = deflate->unpack_end,
+	};
+	return true;
+}
+
+static void packed_consumed(struct ws *ws, size_t n)
+{
+	struct ws_deflate *deflate = ws->deflate;
+
+	if (n > 0) {
+		ws_unpack_consume(deflate, n);
+		ws->message_touched = true;
+	}
+	if (deflate->shown)
+		return;
+	if (deflate->unpack_end) {
+		ws_unpack_end(deflate);
+		frame_done(ws);
+	} else if (ws->frame_at == ws->frame.length && !ws->frame.final) {
+		frame_done(ws);
+	}
+}
+
 /* True when there is an event. */
 static bool data_read(struct ws *ws, struct ws_piece *piece)
 {
+	if (ws->message_packed && !ws->close_told)
+		return packed_read(ws, piece);
+
 	uint64_t left = ws->frame.length - ws->frame_at;
 	size_t n = 0;
 	uint8_t *bytes = left > 0 ? pipe_peek(ws->in, &n) : NULL;
@@ -404,7 +543,13 @@ void ws_consumed(struct ws *ws, size_t n)
 	check(ws->magic == WS_MAGIC);
 	if (ws_over(ws))
 		return;                  /* the caller's own ws_close or a break dropped the piece meanwhile */
-	check(ws->in_frame && !ws_opcode_control(ws->frame.opcode) && n <= ws->clear);
+	check(ws->in_frame && !ws_opcode_control(ws->frame.opcode));
+	if (ws->message_packed) {
+		if (!ws->close_told)
+			packed_consumed(ws, n);
+		return;                  /* behind our Close nobody is shown the rest, and data_read drops it */
+	}
+	check(n <= ws->clear);
 	pipe_consume(ws->in, n);
 	ws->frame_at += n;
 	ws->clear -= n;
@@ -416,6 +561,15 @@ void ws_consumed(struct ws *ws, size_t n)
 
 /* ---- headers ---- */
 
+/* What a packed message may have on the wire. It must be more than the limit, which is on what it unpacks to; and it must be some
+ * bound, because a stream of empty blocks unpacks to nothing for ever. */
+static uint64_t packed_bytes_max(const struct ws *ws)
+{
+	uint64_t most = ws->limits.message_bytes_max;
+
+	return most < UINT64_MAX / 2 ? most + WS_DEFLATE_GROWTH(most) : UINT64_MAX;
+}
+
 /* A data frame's place in its message. */
 static const struct reason *message_grow(struct ws *ws)
 {
@@ -424,10 +578,18 @@ static const struct reason *message_grow(struct ws *ws)
 		ws->message_bytes = 0;
 		ws->message_touched = false;
 		ws->small_fragments = 0;
+		ws->message_packed = ws->frame.reserved & PACKED_BIT;
+		ws->packed_bytes = 0;
 		ws_utf8_init(&ws->utf8);
 	}
-	ws->message_bytes += ws->frame.length;
-	check(ws->message_bytes <= ws->limits.message_bytes_max); /* header_read has judged it */
+	/* header_read has judged both. */
+	if (ws->message_packed) {
+		ws->packed_bytes += ws->frame.length;
+		check(ws->packed_bytes <= packed_bytes_max(ws));
+	} else {
+		ws->message_bytes += ws->frame.length;
+		check(ws->message_bytes <= ws->limits.message_bytes_max);
+	}
 	/* A header, a look and a wake for every byte is how a few bytes keep a core busy. */
 	if (!ws->frame.final && ws->frame.length < WS_SMALL_FRAGMENT_BYTES
 			&& ++ws->small_fragments > ws->limits.small_fragments_max)
@@ -441,11 +603,18 @@ static bool header_read(struct ws *ws)
 	bool in_message = ws->message_opcode != 0;
 	struct ws_frame_rules rules = {
 		.frame_bytes_max = ws->limits.frame_bytes_max,
-		.message_bytes_left = ws->limits.message_bytes_max - (in_message ? ws->message_bytes : 0),
+		.message_bytes_left = ws->limits.message_bytes_max,
 		.from_client = true,
 		.in_message = in_message,
 	};
 
+	if (in_message)
+		rules.message_bytes_left = ws->message_packed ? packed_bytes_max(ws) - ws->packed_bytes
+		                                              : ws->limits.message_bytes_max - ws->message_bytes;
+	if (ws->deflate) {
+		rules.reserved_allowed = PACKED_BIT;
+		rules.coded_bytes_left = packed_bytes_max(ws);
+	}
 	for (;;) {
 		const struct reason *broken;
 		size_t n, size;

@@ -17,7 +17,7 @@
  *   }
  *
  * Messages are never put together here: a piece is what the pipe holds in one place, so a message of any size costs
- * no memory, and a small one is one piece. Text is known to be UTF-8 up to the end of a piece before the caller sees it.
+ * no memory, and a small one is one piece. Of a packed one (ws_use_deflate) a piece is at most a chunk. Text is known to be UTF-8 up to the end of a piece before the caller sees it.
  *
  * Words:  piece    some bytes of one message            part     one frame of a message that we write
  *         closed   both sides said so with Close        broken   the other side broke a rule, or is gone
@@ -39,6 +39,7 @@
 #include "ring/base.h"
 #include "ring/pipe.h"
 #include "ring/reason.h"
+#include "ws/deflate.h"
 #include "ws/frame.h"
 #include "ws/reason.h"
 #include "ws/utf8.h"
@@ -63,7 +64,7 @@ enum ws_event {
 
 /* What an event is about; fields that are not named for it are zero. Good until the next call with this ws. */
 struct ws_piece {
-	uint8_t *bytes;                  /* DATA: payload, in the pipe; PONG: its payload; CLOSED: the peer's text, UTF-8 */
+	uint8_t *bytes;                  /* DATA: payload, in the pipe or unpacked; PONG: its payload; CLOSED: the peer's text, UTF-8 */
 	size_t n;                        /* of these; 0 is possible in all three */
 	uint8_t opcode;                  /* DATA: WS_TEXT or WS_BINARY, of the message */
 	bool first;                      /* DATA: nothing of this message was consumed before */
@@ -84,18 +85,21 @@ struct ws {
 	struct pipe *in;
 	struct pipe *out;
 	struct ws_limits limits;
+	struct ws_deflate *deflate;      /* the caller's; NULL: not agreed */
 
 	/* Reading. */
 	struct ws_frame frame;           /* the present one, when in_frame */
 	uint64_t frame_at;               /* of its payload, consumed */
 	uint64_t clear;                  /* the next bytes of `in`, of this frame, unmasked and judged already */
-	uint64_t message_bytes;          /* of the present message, in whole frames and the present one */
+	uint64_t message_bytes;          /* of the present message, in whole frames and the present one; unpacked, as far as it is */
+	uint64_t packed_bytes;           /* the same of a packed one, as it came */
 	uint32_t small_fragments;
 	struct ws_utf8 utf8;
 	uint8_t header[WS_HEADER_MAX];   /* of a frame whose header came in pieces */
 	uint8_t header_n;
 	uint8_t message_opcode;          /* 0: between messages */
 	bool message_touched;            /* some of its bytes were consumed */
+	bool message_packed;
 	bool in_frame;
 	uint8_t control[WS_CONTROL_MAX]; /* payload of the present control frame; of a Close, to the end */
 
@@ -104,6 +108,7 @@ struct ws {
 	uint8_t part_opcode;             /* of the next part; WS_CONTINUATION behind the first */
 	bool writing;                    /* between ws_write_begin and ws_write_end */
 	bool part_open;                  /* part_left is meant */
+	bool part_packed;                /* this message goes out packed */
 	struct ws_waiting pong;
 	struct ws_waiting own;           /* a ping, or the Close that takes its place */
 
@@ -120,6 +125,11 @@ struct ws {
 
 /* Both pipes are empty or hold what came behind the handshake; it needs no end: nothing is allocated. */
 void ws_init(struct ws *, struct pipe *in, struct pipe *out, const struct ws_limits *);
+
+/* permessage-deflate was agreed: before the first ws_next and write. Pieces are unpacked then, and lie in a chunk of `deflate`; what is
+ * written is packed where that pays. The caller still owes ws_deflate_fini, though the end of the conversation frees its memory
+ * already; it is initialised with the pipes' pool. */
+void ws_use_deflate(struct ws *, struct ws_deflate *);
 
 /* ---- reading ---- */
 
@@ -145,6 +155,7 @@ bool ws_write(struct ws *, enum ws_opcode, const void *bytes, size_t n);
 /* A message piece by piece. Of unknown length: each piece is a fragment, and pings, pongs and a Close may stand between
  * two of them; best where the bytes come from another peer. Of known length: one frame; control frames and a Close wait until
  * all of it was given, and if it never is, the only end is pipe_break(out). check: neither more nor fewer bytes come. */
+/* A message of known length is never packed: its packed length would have to be known before its bytes are. */
 bool ws_write_begin(struct ws *, enum ws_opcode, uint64_t length);
 bool ws_write_piece(struct ws *, const void *bytes, size_t n);
 bool ws_write_end(struct ws *, const void *bytes, size_t n);  /* the last piece; NULL and 0 are fine */

@@ -12,7 +12,11 @@ static const struct reason *first_byte_judge(const struct ws_frame *frame, const
 {
 	/* RFC 6455 §5.2: "If a nonzero value is received and none of the negotiated extensions defines the meaning of such
 	 * a nonzero value, the receiving endpoint MUST _Fail the WebSocket Connection_." */
-	if (frame->reserved & ~rules->reserved_allowed)
+	bool begins = frame->opcode == WS_TEXT || frame->opcode == WS_BINARY;
+
+	/* RFC 7692 §6.1: "An endpoint MUST NOT set the "Per-Message Compressed" bit of control frames and non-first fragments of a data
+	 * message." */
+	if (frame->reserved & ~(begins ? rules->reserved_allowed : 0))
 		return &WS_RESERVED_BIT;
 	switch (frame->opcode) {
 	case WS_CONTINUATION:
@@ -46,7 +50,7 @@ static const struct reason *length_judge(const struct ws_frame *frame, uint64_t 
 		return NULL;             /* 125 at most, or it has been refused */
 	if (low > rules->frame_bytes_max)
 		return &WS_FRAME_TOO_LARGE;
-	if (low > rules->message_bytes_left)
+	if (low > (frame->reserved ? rules->coded_bytes_left : rules->message_bytes_left))
 		return &WS_MESSAGE_TOO_LARGE;
 	return NULL;
 }

@@ -44,7 +44,8 @@ struct ws_frame {
 struct ws_frame_rules {
 	uint64_t frame_bytes_max;        /* of a data frame */
 	uint64_t message_bytes_left;     /* that the message may still grow by */
-	uint8_t reserved_allowed;        /* bits that an extension has given a meaning to */
+	uint64_t coded_bytes_left;       /* the same of one that begins with an allowed reserved bit */
+	uint8_t reserved_allowed;        /* bits to which an extension has given a meaning, on a message's first frame */
 	bool from_client;                /* then it must be masked, else it must not be */
 	bool in_message;                 /* a fragmented message has begun and not ended */
 };

@@ -19,6 +19,7 @@ REASON(WS_FRAME_TOO_LARGE, "ws_frame_too_large", "a frame is larger than the lim
 REASON(WS_MESSAGE_TOO_LARGE, "ws_message_too_large", "a message is larger than the limit message_bytes_max");
 
 REASON(WS_TEXT_NOT_UTF8, "ws_text_not_utf8", "a text message is not UTF-8");
+REASON(WS_DEFLATE_BROKEN, "ws_deflate_broken", "a compressed message cannot be decompressed, or is cut");
 REASON(WS_FRAGMENTS_TOO_SMALL, "ws_fragments_too_small",
 	"a message has more small fragments than the limit small_fragments_max");
 REASON(WS_CLOSE_TOO_SHORT, "ws_close_too_short", "a close frame carries half a code");
@@ -36,6 +37,7 @@ REASON(WS_ACCEPT_UPGRADE, "ws_accept_upgrade", "the request does not ask for an 
 REASON(WS_ACCEPT_CONNECTION, "ws_accept_connection", "the Connection field does not list upgrade");
 REASON(WS_ACCEPT_KEY, "ws_accept_key", "Sec-WebSocket-Key is missing, repeated, or not 16 bytes in base64");
 REASON(WS_ACCEPT_VERSION, "ws_accept_version", "Sec-WebSocket-Version is not 13");
+REASON(WS_ACCEPT_EXTENSIONS, "ws_accept_extensions", "Sec-WebSocket-Extensions is not a list of extensions");
 REASON(WS_ACCEPT_ORIGIN, "ws_accept_origin", "pages of this origin may not open a WebSocket here");
 REASON(WS_ACCEPT_PROTOCOL_MALFORMED, "ws_accept_protocol_malformed",
 	"Sec-WebSocket-Protocol is not a list of tokens");
@@ -59,6 +61,7 @@ static const struct answer {
 	{ &WS_FRAME_TOO_LARGE, WS_CODE_TOO_LARGE, 0 },
 	{ &WS_MESSAGE_TOO_LARGE, WS_CODE_TOO_LARGE, 0 },
 	{ &WS_TEXT_NOT_UTF8, WS_CODE_NOT_UTF8, 0 },
+	{ &WS_DEFLATE_BROKEN, WS_CODE_NOT_UTF8, 0 }, /* §7.4.1: 1007 is "not consistent with the type of the message" */
 	{ &WS_FRAGMENTS_TOO_SMALL, WS_CODE_POLICY, 0 },
 	{ &WS_CLOSE_TOO_SHORT, WS_CODE_PROTOCOL, 0 },
 	{ &WS_CLOSE_CODE_INVALID, WS_CODE_PROTOCOL, 0 },
@@ -73,6 +76,7 @@ static const struct answer {
 	{ &WS_ACCEPT_CONNECTION, WS_CODE_PROTOCOL, 400 },
 	{ &WS_ACCEPT_KEY, WS_CODE_PROTOCOL, 400 },
 	{ &WS_ACCEPT_VERSION, WS_CODE_PROTOCOL, 426 },
+	{ &WS_ACCEPT_EXTENSIONS, WS_CODE_PROTOCOL, 400 },
 	{ &WS_ACCEPT_ORIGIN, WS_CODE_POLICY, 403 },
 	{ &WS_ACCEPT_PROTOCOL_MALFORMED, WS_CODE_PROTOCOL, 400 },
 	{ &WS_ACCEPT_PROTOCOL_NONE, WS_CODE_PROTOCOL, 400 },

@@ -43,6 +43,7 @@ extern const struct reason WS_MESSAGE_TOO_LARGE;     /* 1009 */
 
 /* ---- messages: ws/engine.c ---- */
 extern const struct reason WS_TEXT_NOT_UTF8;         /* 1007 */
+extern const struct reason WS_DEFLATE_BROKEN;        /* 1007 */
 extern const struct reason WS_FRAGMENTS_TOO_SMALL;   /* 1008 */
 extern const struct reason WS_CLOSE_TOO_SHORT;       /* 1002 */
 extern const struct reason WS_CLOSE_CODE_INVALID;    /* 1002 */
@@ -61,6 +62,7 @@ extern const struct reason WS_ACCEPT_UPGRADE;            /* 400 */
 extern const struct reason WS_ACCEPT_CONNECTION;         /* 400 */
 extern const struct reason WS_ACCEPT_KEY;                /* 400 */
 extern const struct reason WS_ACCEPT_VERSION;            /* 426, with "Sec-WebSocket-Version: 13" and "Upgrade: websocket" */
+extern const struct reason WS_ACCEPT_EXTENSIONS;         /* 400 */
 extern const struct reason WS_ACCEPT_ORIGIN;             /* 403 */
 extern const struct reason WS_ACCEPT_PROTOCOL_MALFORMED; /* 400 */
 extern const struct reason WS_ACCEPT_PROTOCOL_NONE;      /* 400 */

@@ -5,9 +5,8 @@
 
 static void echo_begin(struct exchange *x)
 {
-	const struct ws_terms terms = { .origins = WS_ORIGINS_ANY }; /* an echo tells nobody anything */
 	struct ws_acceptance acceptance;
-	const struct reason *reason = websocket_judge(x, &terms, &acceptance);
+	const struct reason *reason = websocket_judge(x, WS_ORIGINS_ANY, &acceptance); /* an echo tells nobody anything */
 
 	if (reason) {
 		exchange_refuse(x, reason);
@@ -62,6 +61,11 @@ static void echo_step(struct exchange *x)
 	task_wake(&x->task);
 }
 
+static void echo_ended(struct exchange *x)
+{
+	websocket_ended(x->state);
+}
+
 static const char *echo_where(const struct exchange *x)
 {
 	const struct websocket *w = x->state;
@@ -73,5 +77,6 @@ const struct serve SERVE_ECHO = {
 	.name = "echo",
 	.begin = echo_begin,
 	.step = echo_step,
+	.ended = echo_ended,
 	.where = echo_where,
 };

@@ -48,12 +48,11 @@ static const struct reason *patient_find(struct exchange *x, struct http_text *p
 
 static void live_begin(struct exchange *x)
 {
-	/* A page of another origin has no business with this patient; programs that are no browser send no Origin. */
-	const struct ws_terms terms = { .origins = WS_ORIGINS_SAME_HOST };
 	struct ws_acceptance acceptance;
 	struct http_text patient;
 	struct viewer *v;
-	const struct reason *reason = websocket_judge(x, &terms, &acceptance);
+	/* A page of another origin has no business with this patient; programs that are no browser send no Origin. */
+	const struct reason *reason = websocket_judge(x, WS_ORIGINS_SAME_HOST, &acceptance);
 
 	if (!reason)
 		reason = patient_find(x, &patient);
@@ -233,6 +232,7 @@ static void live_ended(struct exchange *x)
 		return;
 	live_leave(&v->socket);
 	text_drop(v);
+	websocket_ended(&v->w);
 	metric_add(&x->worker->metrics.live_ended, v->w.attached);
 }
 

@@ -19,17 +19,21 @@ static bool field_find(const void *from, const char *name, unsigned index, struc
 	return true;
 }
 
-const struct reason *websocket_judge(const struct exchange *x, const struct ws_terms *terms, struct ws_acceptance *acceptance)
+const struct reason *websocket_judge(const struct exchange *x, enum ws_origins otherwise, struct ws_acceptance *acceptance)
 {
 	const struct ws_request request = {
 		.method = { x->request.method_text.bytes, x->request.method_text.size },
 		.http_major = 1,
 		.http_minor = x->request.version_minor,
+		.secure = x->secure,
 		.field = field_find,
 		.from = &x->request,
 	};
-	const struct reason *reason = ws_accept(acceptance, &request, terms);
+	struct websocket_terms terms;
+	const struct reason *reason;
 
+	websocket_terms_read(&terms, x->route, otherwise);
+	reason = ws_accept(acceptance, &request, &terms.terms);
 	/* RFC 9110 §15.5.22: 426 says what would be right. */
 	if (reason == &WS_ACCEPT_UPGRADE && x->request.upgrade.size == 0)
 		return &WEBSOCKET_EXPECTED;
@@ -44,8 +48,11 @@ void websocket_accept(struct exchange *x, struct websocket *w, const struct ws_a
 	timer_init(&w->goodbye, &x->scope, &x->task);
 	x->answer.status = 101;
 	x->answer.upgrade = HTTP_TEXT("websocket");
-	http_add_known(&x->answer, HTTP_NAME_SEC_WEBSOCKET_ACCEPT,
-	               (struct http_text){ arena_copy(&x->arena, acceptance->key, WS_ACCEPT_KEY_SIZE), WS_ACCEPT_KEY_SIZE });
+	if (acceptance->extensions.deflate) {
+		w->deflate = arena_take(&x->arena, sizeof *w->deflate);
+		websocket_terms_deflate(w->deflate, x, acceptance);
+	}
+	websocket_terms_answer(x, acceptance);
 	x->upgrades = true;
 	exchange_answer(x);
 }
@@ -65,6 +72,8 @@ void websocket_attach(struct exchange *x, struct websocket *w, const struct ws_l
 	w->attached = true;
 	w->waits = waits;
 	ws_init(&w->ws, x->in, x->out, limits);
+	if (w->deflate)
+		ws_use_deflate(&w->ws, w->deflate);
 	exchange_wait(x, &wait);
 }
 
@@ -129,4 +138,10 @@ void websocket_over(struct exchange *x, const struct reason *reason)
 	if (reason && reason != &CLIENT_CLOSE_LATE)
 		exchange_note(x, reason);
 	exchange_done(x);
+}
+
+void websocket_ended(struct websocket *w)
+{
+	if (w && w->deflate)
+		ws_deflate_fini(w->deflate);
 }

@@ -11,14 +11,15 @@
 #define GATEWAY_SERVE_WEBSOCKET_H
 
 #include "gateway/exchange.h"
+#include "gateway/serve/websocket_terms.h"
 #include "ring/timer.h"
-#include "ws/accept.h"
 #include "ws/engine.h"
 
 #define WEBSOCKET_PIECES_AT_ONCE 64u     /* of one client, before others have their turn */
 
 struct websocket {
 	struct ws ws;
+	struct ws_deflate *deflate;      /* NULL: not agreed */
 	struct timer goodbye;            /* while draining */
 	const char *waits;               /* the name of the wait whose silences are counted */
 	bool attached;
@@ -26,10 +27,10 @@ struct websocket {
 	bool closing;                    /* our Close is said */
 };
 
-/* NULL: the request may become a WebSocket. */
-const struct reason *websocket_judge(const struct exchange *, const struct ws_terms *, struct ws_acceptance *);
+/* By what the route says; `otherwise`: whose pages may connect where it does not. NULL: the request may become a WebSocket. */
+const struct reason *websocket_judge(const struct exchange *, enum ws_origins otherwise, struct ws_acceptance *);
 
-/* Answers 101. */
+/* Answers 101. websocket_ended is owed in the target's `ended`. */
 void websocket_accept(struct exchange *, struct websocket *, const struct ws_acceptance *);
 
 /* Once, in the first step after the upgrade: frames from now on. `waits` is a constant. */
@@ -43,5 +44,8 @@ void websocket_goodbye(struct exchange *, struct websocket *, const struct reaso
 
 /* ws_next said WS_CLOSED (reason NULL) or WS_BROKEN. */
 void websocket_over(struct exchange *, const struct reason *);
+
+/* In the target's `ended`; NULL is harmless. */
+void websocket_ended(struct websocket *);
 
 #endif

@@ -231,37 +231,6 @@ def test_nothing_is_answered_behind_a_close(gateway):
     wire.ended()
 
 
-@pytest.mark.parametrize("fields, statuses", [
-    ([("Sec-WebSocket-Version", "8")], (426, 400)), ([("Sec-WebSocket-Key", "short")], (400,)), ([("Sec-WebSocket-Key", "")], (400,)),
-    ([("Sec-WebSocket-Key", "!!!!!!!!!!!!!!!!!!!!!!==")], (400,)), ([("Upgrade", "h2c")], (400, 426)), ([("Connection", "close")], (400, 426)),
-    ([("Sec-WebSocket-Version", "thirteen")], (400, 426))])
-def test_an_upgrade_that_is_none_is_refused(gateway, fields, statuses):
-    wire = gateway.connect()
-    wire.send(upgrade_bytes(fields=fields))
-    answer = wire.response()
-    assert answer.status in statuses, answer
-    if fields[0][0] == "Sec-WebSocket-Version" and answer.status == 426:
-        # RFC 6455 §4.4: the server says which versions it supports.
-        assert answer.get("Sec-WebSocket-Version") == "13"
-
-
-def test_echo_without_an_upgrade_is_426(gateway):
-    answer = gateway.ask("GET", "/echo")
-    assert answer.status == 426 and answer.get("Upgrade").lower() == "websocket"
-
-
-def test_a_post_is_no_upgrade(gateway):
-    wire = gateway.connect()
-    wire.send(upgrade_bytes().replace(b"GET", b"POST", 1))
-    assert wire.response().status in (400, 405, 426)
-
-
-def test_http_1_0_is_no_upgrade(gateway):
-    wire = gateway.connect()
-    wire.send(upgrade_bytes().replace(b"HTTP/1.1", b"HTTP/1.0", 1))
-    assert wire.response().status in (400, 426, 505)
-
-
 def test_a_reader_that_stops_is_not_fed_for_ever(gateway):
     """What it would be sent has to stay somewhere: the gateway stops reading instead of keeping it."""
     wire = gateway.connect(receive_buffer=4096)

@@ -3,7 +3,7 @@
  * The first four bytes are a seed, the fifth chooses limits, the rest is what a client sends to an echo. It is sent
  * at once and consumed whole; then in pieces of random size and consumed in parts of random size: both conversations must be
  * told alike, event by event and answer by answer. Then a third time, with an application that writes, pings and
- * closes when the dice say so: no check may fail. In all three what we send must itself keep the rules of RFC 6455, be one Close
+ * closes when the dice say so: no check may fail. Where the fifth byte agrees on compression the client unpacks with zlib what he is told. In all three what we send must itself keep the rules of RFC 6455, be one Close
  * at most with nothing behind it, and leave no chunk.
  *
  *   build/fuzz/tests/fuzz/fuzz_ws_engine tests/fuzz/corpus/ws_engine                                             */
@@ -56,6 +56,10 @@ struct talk {
 	struct log events, message;      /* what the engine told; the message so far */
 	struct log answers, answer, wire; /* what the client was told; the message so far; not decoded yet */
 	uint8_t answer_opcode;
+	bool answer_packed;
+	struct ws_deflate deflate;       /* and the client's end of it */
+	z_stream client_unpack;
+	bool deflates;
 	bool closed;                     /* a Close of ours has been read */
 	uint64_t seed;                   /* 0: no dice */
 	bool app;                        /* also writes of its own */
@@ -69,6 +73,31 @@ static uint32_t dice(struct talk *t, uint32_t sides)
 	return (uint32_t)(t->seed >> 33) % sides;
 }
 
+/* The answer's payload as it was before it was packed. */
+static void answer_unpack(struct talk *t)
+{
+	z_stream *z = &t->client_unpack;
+	struct log text = { 0 };
+	uint8_t some[4096];
+
+	log_add(&t->answer, "\0\0\xff\xff", 4);
+	z->next_in = t->answer.at;
+	z->avail_in = (unsigned)t->answer.n;
+	do {
+		z->next_out = some;
+		z->avail_out = sizeof(some);
+		int result = inflate(z, Z_SYNC_FLUSH);
+
+		check(result == Z_OK || result == Z_BUF_ERROR);
+		log_add(&text, some, sizeof(some) - z->avail_out);
+	} while (z->avail_out == 0);
+	check(z->avail_in == 0);
+	if (!t->deflate.agreed.server_takeover)
+		check(inflateReset(z) == Z_OK);
+	free(t->answer.at);
+	t->answer = text;
+}
+
 static void client_read(struct talk *t)
 {
 	size_t n;
@@ -80,7 +109,7 @@ static void client_read(struct talk *t)
 	}
 	for (;;) {
 		struct ws_frame_rules rules = { .frame_bytes_max = UINT64_MAX, .message_bytes_left = UINT64_MAX,
-			.in_message = t->answer_opcode != 0 };
+			.coded_bytes_left = UINT64_MAX, .reserved_allowed = t->deflates ? 4 : 0, .in_message = t->answer_opcode != 0 };
 		struct ws_frame head;
 		const struct reason *broken;
 		size_t size;
@@ -94,10 +123,14 @@ static void client_read(struct talk *t)
 			log_tell(&t->answers, head.opcode, t->wire.at + size, head.length);
 			t->closed = head.opcode == WS_CLOSE;
 		} else {
-			if (t->answer_opcode == 0)
+			if (t->answer_opcode == 0) {
 				t->answer_opcode = head.opcode;
+				t->answer_packed = head.reserved;
+			}
 			log_add(&t->answer, t->wire.at + size, head.length);
 			if (head.final) {
+				if (t->answer_packed)
+					answer_unpack(t);
 				log_tell(&t->answers, t->answer_opcode, t->answer.at, t->answer.n);
 				t->answer.n = 0;
 				t->answer_opcode = 0;
@@ -175,7 +208,8 @@ static void step(struct talk *t)
 		app_act(t);
 }
 
-static void talk(struct talk *t, const uint8_t *bytes, size_t n, const struct ws_limits *limits, uint64_t seed, bool app)
+static void talk(struct talk *t, const uint8_t *bytes, size_t n, const struct ws_limits *limits, const struct ws_deflate_agreed *agreed,
+	uint64_t seed, bool app)
 {
 	struct ws_piece piece;
 
@@ -184,6 +218,12 @@ static void talk(struct talk *t, const uint8_t *bytes, size_t n, const struct ws
 	pipe_init(&t->in, &t->pool, PIPE_BYTES_MAX);
 	pipe_init(&t->out, &t->pool, app ? 512 : PIPE_BYTES_MAX);
 	ws_init(&t->ws, &t->in, &t->out, limits);
+	if (agreed) {
+		t->deflates = true;
+		ws_deflate_init(&t->deflate, agreed, &t->pool, 10);
+		ws_use_deflate(&t->ws, &t->deflate);
+		check(inflateInit2(&t->client_unpack, -(int)agreed->server_window_bits) == Z_OK);
+	}
 	for (size_t at = 0; at < n;) {
 		size_t part = seed ? 1 + dice(t, dice(t, 4) ? 8 : 400) : n;
 
@@ -213,6 +253,10 @@ static void talk(struct talk *t, const uint8_t *bytes, size_t n, const struct ws
 
 static void talk_end(struct talk *t)
 {
+	if (t->deflates) {
+		ws_deflate_fini(&t->deflate);
+		inflateEnd(&t->client_unpack);
+	}
 	pipe_fini(&t->in);
 	pipe_fini(&t->out);
 	chunk_pool_fini(&t->pool);
@@ -239,15 +283,20 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	memcpy(&seed, data, sizeof(seed));
 	struct ws_limits limits = {
 		.frame_bytes_max = data[4] & 1 ? 100 : 0,
-		.message_bytes_max = data[4] & 2 ? 300 : 0,
+		.message_bytes_max = data[4] & 2 ? 300 : 100000,
 		.small_fragments_max = data[4] & 4 ? 5 : 0,
 	};
 
-	talk(&whole, data + 5, size - 5, &limits, 0, false);
-	talk(&parts, data + 5, size - 5, &limits, (uint64_t)seed + 1, false);
+	const struct ws_deflate_agreed some = {
+		.client_takeover = data[4] & 16, .server_takeover = data[4] & 16, .client_window_bits = 15, .server_window_bits = 10,
+	};
+	const struct ws_deflate_agreed *agreed = data[4] & 8 ? &some : NULL;
+
+	talk(&whole, data + 5, size - 5, &limits, agreed, 0, false);
+	talk(&parts, data + 5, size - 5, &limits, agreed, (uint64_t)seed + 1, false);
 	same(&whole.events, &parts.events);
 	same(&whole.answers, &parts.answers);
-	talk(&wild, data + 5, size - 5, &limits, (uint64_t)seed + 1, true);
+	talk(&wild, data + 5, size - 5, &limits, agreed, (uint64_t)seed + 1, true);
 	talk_end(&whole);
 	talk_end(&parts);
 	talk_end(&wild);

@@ -83,6 +83,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		.reserved_allowed = data[0] & 4 ? 4 : 0,
 		.frame_bytes_max = data[0] & 8 ? 1000 : UINT64_MAX,
 		.message_bytes_left = data[0] & 16 ? 70000 : UINT64_MAX,
+		.coded_bytes_left = data[0] & 32 ? 300 : UINT64_MAX,
 	};
 
 	header_try(data + 1, size - 1, &rules);

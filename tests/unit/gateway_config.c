@@ -128,6 +128,9 @@ static void expect_same(const struct config *a, const struct config *b)
 		cr_expect_eq(a->routes[i].body_bytes_max, b->routes[i].body_bytes_max);
 		cr_expect_eq(a->routes[i].heartbeat_ms, b->routes[i].heartbeat_ms);
 		cr_expect_eq(a->routes[i].idle_reminder_ms, b->routes[i].idle_reminder_ms);
+		cr_expect_eq(a->routes[i].websocket.deflate, b->routes[i].websocket.deflate);
+		cr_expect_eq(a->routes[i].websocket.origins, b->routes[i].websocket.origins);
+		cr_expect_eq(a->routes[i].websocket.protocol_count, b->routes[i].websocket.protocol_count);
 		cr_assert_eq(a->routes[i].client_count, b->routes[i].client_count);
 		for (unsigned j = 0; j < a->routes[i].client_count; j++) {
 			cr_expect_eq(a->routes[i].clients[j].kind, b->routes[i].clients[j].kind);
@@ -1433,4 +1436,74 @@ Test(config, a_long_or_foreign_word_is_quoted_whole_characters_at_a_time)
 		memcpy(word + 2 * i, "\u00fc", 2);
 	cr_expect_eq(strlen(config_quote(word, 200).text), 1 + 90 + 4);
 	cr_expect_eq(strlen(config_quote(word + 1, 199).text), 1 + 89 + 4);
+}
+
+/* ---- WebSockets ---- */
+
+Test(config, a_websocket_is_offered_what_its_route_says)
+{
+	struct config *config = config_of(
+		"admin: a\nroutes:\n  - { path: /a, serve: echo }\n"
+		"  - { path: /b, serve: echo, deflate: true, deflate_takeover: true, deflate_window_bits: 9, deflate_bytes_min: 1k,\n"
+		"      protocols: [ chat.v2, chat ], origins: [ same, 'HTTPS://Edc.Example.org:8443', 'http://[::1]:81' ] }\n"
+		"  - { path: /c, serve: live, deflate: true, origins: [ '*' ] }\n");
+
+	cr_assert_not_null(config);
+
+	const struct config_websocket *silent = &config->routes[0].websocket, *all = &config->routes[1].websocket,
+				      *live = &config->routes[2].websocket;
+
+	cr_expect(!silent->deflate && silent->protocol_count == 0);
+	cr_expect_eq(silent->origins, CONFIG_ORIGINS_UNSAID);
+	cr_expect(all->deflate && all->deflate_takeover);
+	cr_expect_eq(all->deflate_window_bits, 9);
+	cr_expect_eq(all->deflate_bytes_min, 1024);
+	cr_assert_eq(all->protocol_count, 2);
+	cr_expect_str_eq(all->protocols[0], "chat.v2");
+	cr_expect_eq(all->origins, CONFIG_ORIGINS_LISTED);
+	cr_expect(all->origin_same);
+	cr_assert_eq(all->origin_count, 3);
+	cr_expect_str_eq(all->origin_list[1], "https://edc.example.org:8443");
+	cr_expect(live->deflate && !live->deflate_takeover);
+	cr_expect_eq(live->deflate_window_bits, 12);
+	cr_expect_eq(live->origins, CONFIG_ORIGINS_ANY);
+	config_free(config);
+	expect_round_trip("admin: a\nroutes:\n  - { path: /b, serve: echo, deflate: true, deflate_takeover: true, deflate_window_bits: 9,\n"
+		"      protocols: [ chat.v2, chat ], origins: [ same, 'https://edc.example.org:8443' ] }\n"
+		"  - { path: /c, serve: live, deflate: true, origins: [ '*' ] }\n");
+}
+
+Test(config, what_a_websocket_cannot_be_offered_is_told)
+{
+	EXPECT_SAID(
+		"admin: a\n"
+		"upstreams: [ { name: e, servers: [ '1.1.1.1:1' ] } ]\n"
+		"routes:\n"
+		"  - { path: /a, serve: echo, deflate: on }\n"
+		"  - { path: /b, serve: echo, deflate_takeover: true, deflate_window_bits: 12 }\n"
+		"  - { path: /c, serve: echo, deflate: true, deflate_window_bits: 16, deflate_bytes_min: many }\n"
+		"  - { path: /d, serve: echo, protocols: [ a b, c, c ] }\n"
+		"  - { path: /e, serve: echo, origins: [ edc.example.org, 'https://a.b/', 'https://a.b:443', same, same ] }\n"
+		"  - { path: /f, serve: echo, origins: [ '*', same ] }\n"
+		"  - { path: /g, serve: echo, origins: [] }\n"
+		"  - { path: /h, proxy: e, deflate: true, origins: [ same ] }\n"
+		"  - { path: /i, serve: count, protocols: [ x ] }\n"
+		"  - { path: /j, serve: ecko, deflate: true }\n",
+		AT("4:39") "\"on\" is no word of deflate; known are: false, true\n"
+		AT("5:30") "route 2 has \"deflate_takeover\" without \"deflate: true\", so it does nothing; give that too or remove it\n"
+		AT("5:54") "route 2 has \"deflate_window_bits\" without \"deflate: true\", so it does nothing; give that too or remove it\n"
+		AT("6:66") "\"16\" is outside the range of deflate_window_bits; write 9 to 15\n"
+		AT("6:89") "\"many\" is not a size; write a whole number of bytes, or one with k, M or G, such as 64k\n"
+		AT("7:43") "\"a b\" is no subprotocol; write a word without blanks such as diary.v1\n"
+		AT("7:51") "the subprotocol \"c\" is listed twice; remove one\n"
+		AT("8:41") "the origin \"edc.example.org\" is no origin; write one such as https://edc.example.org, or same\n"
+		AT("8:58") "the origin \"https://a.b/\" has more, or less, than scheme, host and port; write it such as https://edc.example.org:8443\n"
+		AT("8:74") "the origin \"https://a.b:443\" names its scheme's usual port, which browsers leave out; remove it\n"
+		AT("8:99") "the origin \"same\" is listed twice; remove one\n"
+		AT("9:30") "origins lists \"*\", which is every origin, and others; keep what is meant\n"
+		AT("10:30") "origins is empty; name those whose pages may connect, or remove it\n"
+		AT("11:27") "route 8 has \"deflate\", which belongs to \"serve: echo\" and \"serve: live\"; remove it\n"
+		AT("11:42") "route 8 has \"origins\", which belongs to \"serve: echo\" and \"serve: live\"; remove it\n"
+		AT("12:31") "route 9 has \"protocols\", which belongs to \"serve: echo\" and \"serve: live\"; remove it\n"
+		AT("13:24") "\"ecko\" is no word of serve; known are: count, live, push, echo\n");
 }

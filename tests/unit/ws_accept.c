@@ -14,6 +14,7 @@ struct sample {
 	struct field fields[FIELDS_MAX];
 	const char *method;
 	unsigned major, minor;
+	bool secure;
 };
 
 static const struct sample EXAMPLE = {
@@ -24,7 +25,7 @@ static const struct sample EXAMPLE = {
 		{ "Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ==" },
 		{ "Sec-WebSocket-Version", "13" },
 	},
-	.method = "GET", .major = 1, .minor = 1,
+	.method = "GET", .major = 1, .minor = 1, .secure = true,
 };
 
 static bool sample_find(const void *from, const char *name, unsigned index, struct ws_text *value)
@@ -45,6 +46,7 @@ static const struct reason *ask(const struct sample *sample, const struct ws_ter
 		.method = text_of(sample->method),
 		.http_major = sample->major,
 		.http_minor = sample->minor,
+		.secure = sample->secure,
 		.field = sample_find,
 		.from = sample,
 	};
@@ -181,4 +183,60 @@ Test(ws_accept, a_page_of_another_origin_is_refused_unless_it_is_listed)
 	cr_assert_null(ask(&listed, &terms, &acceptance));
 	terms.origins = WS_ORIGINS_ANY;
 	cr_assert_null(ask(&evil, &terms, &acceptance));
+}
+
+Test(ws_accept, a_page_of_this_host_is_one_of_its_scheme_and_port_too)
+{
+	static const struct { const char *host, *origin; bool secure, welcome; } cases[] = {
+		{ "a.example", "https://a.example", true, true },
+		{ "a.example", "http://a.example", true, false },        /* anybody on the way could have written that page */
+		{ "a.example", "http://a.example", false, true },
+		{ "a.example", "https://a.example", false, false },
+		{ "a.example:443", "https://a.example", true, true },
+		{ "a.example", "https://a.example:443", true, true },
+		{ "a.example:80", "https://a.example", true, false },
+		{ "a.example:80", "http://a.example", false, true },
+		{ "a.example:443", "http://a.example", false, false },
+		{ "a.example:8443", "https://a.example:8443", true, true },
+		{ "a.example:8443", "https://a.example", true, false },
+		{ "a.example", "https://b.a.example", true, false },
+		{ "a.example", "https://a.example.evil", true, false },
+		{ "a.example", "https://evil/https://a.example", true, false },
+		{ "a.example", "https://", true, false },
+		{ "a.example", "ftp://a.example", true, false },
+		{ "[::1]:8443", "https://[::1]:8443", true, true },
+		{ "A.Example", "HTTPS://a.eXample", true, true },
+	};
+	static const struct ws_terms TERMS = { 0 };
+
+	for (size_t i = 0; i < array_count(cases); i++) {
+		struct sample sample = with_more(with(EXAMPLE, "Host", cases[i].host), "Origin", cases[i].origin);
+		struct ws_acceptance acceptance;
+
+		sample.secure = cases[i].secure;
+		cr_expect_eq(ask(&sample, &TERMS, &acceptance), cases[i].welcome ? NULL : &WS_ACCEPT_ORIGIN, "%s at %s",
+			cases[i].origin, cases[i].host);
+	}
+}
+
+Test(ws_accept, an_extension_is_agreed_where_the_terms_have_it)
+{
+	static const struct ws_deflate_terms DEFLATE = { .window_bits = 12 };
+	struct ws_terms terms = { 0 };
+	struct ws_acceptance acceptance;
+	struct sample offer = with_more(with_more(EXAMPLE, "Sec-WebSocket-Extensions", "foo"), "sec-websocket-extensions",
+		"permessage-deflate; client_max_window_bits");
+	struct sample malformed = with_more(EXAMPLE, "Sec-WebSocket-Extensions", "permessage-deflate;");
+
+	cr_assert_null(ask(&offer, &terms, &acceptance));
+	cr_assert(!acceptance.extensions.deflate);
+	cr_assert_eq(ask(&malformed, &terms, &acceptance), &WS_ACCEPT_EXTENSIONS);
+	terms.deflate = &DEFLATE;
+	cr_assert_null(ask(&offer, &terms, &acceptance));
+	cr_assert(acceptance.extensions.deflate);
+	cr_assert_str_eq(acceptance.extensions.answer,
+		"permessage-deflate; server_no_context_takeover; client_no_context_takeover; client_max_window_bits=12");
+	cr_assert_null(ask(&EXAMPLE, &terms, &acceptance));
+	cr_assert(!acceptance.extensions.deflate);
+	cr_assert_eq(ws_accept_status(&WS_ACCEPT_EXTENSIONS), 400);
 }

@@ -93,6 +93,10 @@ struct bench {
 	struct chunk_pool pool;
 	struct pipe in, out;
 	struct ws ws;
+	struct ws_deflate deflate;       /* where it was agreed; and the client's end of it */
+	bool deflates;
+	z_stream client_unpack;
+	bool answer_packed;
 	struct bytes events;             /* what ws_next told */
 	struct bytes message;            /* so far, in */
 	struct bytes answer;             /* what the client was told */
@@ -104,13 +108,19 @@ struct bench {
 
 static const struct ws_limits NO_LIMITS = { 0 };
 
-static void bench_open(struct bench *b, const struct ws_limits *limits)
+static void bench_open(struct bench *b, const struct ws_limits *limits, const struct ws_deflate_agreed *agreed)
 {
 	*b = (struct bench){ 0 };
 	chunk_pool_init(&b->pool, 1024);
 	pipe_init(&b->in, &b->pool, PIPE_BYTES_MAX);
 	pipe_init(&b->out, &b->pool, PIPE_BYTES_MAX);
 	ws_init(&b->ws, &b->in, &b->out, limits);
+	if (agreed) {
+		b->deflates = true;
+		ws_deflate_init(&b->deflate, agreed, &b->pool, 0);
+		ws_use_deflate(&b->ws, &b->deflate);
+		cr_assert_eq(inflateInit2(&b->client_unpack, -(int)agreed->server_window_bits), Z_OK);
+	}
 	add(&b->events, "", 0);
 	add(&b->answer, "", 0);
 }
@@ -118,6 +128,10 @@ static void bench_open(struct bench *b, const struct ws_limits *limits)
 /* Nothing may be left over: chunk_pool_fini checks that every chunk has come back. */
 static void bench_close(struct bench *b)
 {
+	if (b->deflates) {
+		ws_deflate_fini(&b->deflate);
+		inflateEnd(&b->client_unpack);
+	}
 	pipe_fini(&b->in);
 	pipe_fini(&b->out);
 	chunk_pool_fini(&b->pool);
@@ -140,10 +154,33 @@ static const char *opcode_name(uint8_t opcode)
 	}
 }
 
+/* What the answer's payload was before it was packed. */
+static struct bytes client_unpacked(struct bench *b)
+{
+	struct bytes text = { 0 };
+	z_stream *z = &b->client_unpack;
+	uint8_t some[4096];
+
+	add(&b->answer_message, "\0\0\xff\xff", 4);
+	z->next_in = b->answer_message.at;
+	z->avail_in = (unsigned)b->answer_message.n;
+	do {
+		z->next_out = some;
+		z->avail_out = sizeof(some);
+		int result = inflate(z, Z_SYNC_FLUSH);
+
+		cr_assert(result == Z_OK || result == Z_BUF_ERROR, "zlib says %d", result);
+		add(&text, some, sizeof(some) - z->avail_out);
+	} while (z->avail_out == 0 || z->avail_in > 0);
+	if (!b->deflate.agreed.server_takeover)
+		inflateReset(z);
+	return text;
+}
+
 /* The client reads all that is in `out`. */
 static void client_read(struct bench *b)
 {
-	static const struct ws_frame_rules FROM_SERVER = { UINT64_MAX, UINT64_MAX, 0, false, false };
+	static const struct ws_frame_rules FROM_SERVER = { .frame_bytes_max = UINT64_MAX, .message_bytes_left = UINT64_MAX };
 	size_t n, at = 0;
 	uint8_t *bytes;
 
@@ -158,6 +195,8 @@ static void client_read(struct bench *b)
 		const struct reason *broken = NULL;
 
 		rules.in_message = b->answer_opcode != 0;
+		rules.reserved_allowed = b->deflates ? 4 : 0;
+		rules.coded_bytes_left = UINT64_MAX;
 		enum ws_decode decode = ws_frame_decode(&head, &size, b->wire.at + at, b->wire.n - at, &rules, &broken);
 
 		cr_assert_neq(decode, WS_DECODE_BROKEN, "our own frame: %s", broken ? broken->name : "");
@@ -179,12 +218,19 @@ static void client_read(struct bench *b)
 			say(&b->answer, "%s ", opcode_name(head.opcode));
 			say_content(&b->answer, payload, head.length);
 		} else {
-			if (b->answer_opcode == 0)
+			if (b->answer_opcode == 0) {
 				b->answer_opcode = head.opcode;
+				b->answer_packed = head.reserved;
+			}
 			add(&b->answer_message, payload, head.length);
 			if (head.final) {
 				say(&b->answer, "%s ", opcode_name(b->answer_opcode));
-				say_content(&b->answer, b->answer_message.at, b->answer_message.n);
+				if (b->answer_packed) {
+					struct bytes text = client_unpacked(b);
+
+					say_content(&b->answer, text.at, text.n);
+					free(text.at);
+				} else say_content(&b->answer, b->answer_message.at, b->answer_message.n);
 				b->answer_message.n = 0;
 				b->answer_opcode = 0;
 			}
@@ -267,11 +313,11 @@ static void converse(struct bench *b, const struct bytes *bytes, size_t first, s
 }
 
 static void conversed(const struct bytes *bytes, size_t first, size_t step, bool leaves, const struct ws_limits *limits,
-	const char *events, const char *answer)
+	const struct ws_deflate_agreed *agreed, const char *events, const char *answer)
 {
 	struct bench b;
 
-	bench_open(&b, limits);
+	bench_open(&b, limits, agreed);
 	converse(&b, bytes, first, step, leaves);
 	cr_assert_str_eq((char *)b.events.at, events, "cut at %zu, then every %zu:\n%s", first, step, b.events.at);
 	cr_assert_str_eq((char *)b.answer.at, answer, "cut at %zu, then every %zu:\n%s", first, step, b.answer.at);
@@ -280,16 +326,22 @@ static void conversed(const struct bytes *bytes, size_t first, size_t step, bool
 	bench_close(&b);
 }
 
-static void expect_limited(struct bytes *bytes, const struct ws_limits *limits, const char *events, const char *answer)
+static void expect_agreed(struct bytes *bytes, const struct ws_limits *limits, const struct ws_deflate_agreed *agreed,
+	const char *events, const char *answer)
 {
 	/* Of a long one every byte near both ends, where headers are, and some between. */
 	for (size_t cut = 1; cut <= bytes->n; cut += cut > 200 && cut + 200 < bytes->n ? 1 + bytes->n / 97 : 1)
-		conversed(bytes, cut, bytes->n, true, limits, events, answer);
-	conversed(bytes, bytes->n, bytes->n, true, limits, events, answer);
-	conversed(bytes, 1, 1, true, limits, events, answer);
-	conversed(bytes, 1, 7, true, limits, events, answer);
+		conversed(bytes, cut, bytes->n, true, limits, agreed, events, answer);
+	conversed(bytes, bytes->n, bytes->n, true, limits, agreed, events, answer);
+	conversed(bytes, 1, 1, true, limits, agreed, events, answer);
+	conversed(bytes, 1, 7, true, limits, agreed, events, answer);
 	free(bytes->at);
 	*bytes = (struct bytes){ 0 };
+}
+
+static void expect_limited(struct bytes *bytes, const struct ws_limits *limits, const char *events, const char *answer)
+{
+	expect_agreed(bytes, limits, NULL, events, answer);
 }
 
 static void expect(struct bytes *bytes, const char *events, const char *answer)
@@ -528,7 +580,7 @@ Test(ws_engine, text_is_refused_at_its_first_impossible_byte_though_the_frame_go
 	struct bench b;
 
 	words(&whole, WS_TEXT, true, "good \xED\xA0\x80 and much more of it");
-	bench_open(&b, &NO_LIMITS);
+	bench_open(&b, &NO_LIMITS, NULL);
 	pipe_write(&b.in, whole.at, 6 + 6);
 	echo_step(&b);
 	cr_assert_not(ws_over(&b.ws));
@@ -543,7 +595,7 @@ Test(ws_engine, a_header_is_refused_at_the_byte_that_breaks_a_rule)
 {
 	struct bench b;
 
-	bench_open(&b, &NO_LIMITS);
+	bench_open(&b, &NO_LIMITS, NULL);
 	pipe_write(&b.in, "\x83", 1);
 	echo_step(&b);
 	client_read(&b);
@@ -614,7 +666,7 @@ Test(ws_engine, a_connection_that_ends_anywhere_without_a_close_is_lost)
 		struct bench b;
 		struct bytes part = { whole.at, n, n };
 
-		bench_open(&b, &NO_LIMITS);
+		bench_open(&b, &NO_LIMITS, NULL);
 		converse(&b, &part, n, n, true);
 		cr_assert_str_eq((char *)b.events.at, "broken ws_ended_without_close\n");
 		cr_assert(b.over && b.out.reason == NULL);
@@ -630,7 +682,7 @@ Test(ws_engine, what_broke_the_connection_below_is_told_behind_what_came_before_
 	struct bytes bytes = { 0 };
 	struct bench b;
 
-	bench_open(&b, &NO_LIMITS);
+	bench_open(&b, &NO_LIMITS, NULL);
 	words(&bytes, WS_TEXT, true, "last words");
 	pipe_write(&b.in, bytes.at, bytes.n);
 	pipe_break(&b.in, &BROKEN_BELOW);
@@ -648,7 +700,7 @@ Test(ws_engine, a_reader_who_reads_no_more_is_told_when_nothing_is_left_to_read)
 	struct bytes bytes = { 0 };
 	struct bench b;
 
-	bench_open(&b, &NO_LIMITS);
+	bench_open(&b, &NO_LIMITS, NULL);
 	words(&bytes, WS_TEXT, true, "last words");
 	pipe_write(&b.in, bytes.at, bytes.n);
 	pipe_refuse(&b.out, &BROKEN_BELOW);
@@ -673,7 +725,7 @@ Test(ws_engine, after_our_close_only_the_peers_close_is_awaited)
 	for (size_t cut = 1; cut <= bytes.n; cut++) {
 		struct bench b;
 
-		bench_open(&b, &NO_LIMITS);
+		bench_open(&b, &NO_LIMITS, NULL);
 		ws_close(&b.ws, 1012, "service restart");
 		ws_close(&b.ws, 1000, "not said");
 		cr_assert_not(ws_write(&b.ws, WS_TEXT, "x", 1));
@@ -693,7 +745,7 @@ Test(ws_engine, after_our_close_frames_are_still_held_to_the_rules)
 {
 	struct bench b;
 
-	bench_open(&b, &NO_LIMITS);
+	bench_open(&b, &NO_LIMITS, NULL);
 	ws_close(&b.ws, 1000, NULL);
 	pipe_write(&b.in, "\xF1", 1);
 	echo_step(&b);
@@ -714,7 +766,7 @@ Test(ws_engine, a_close_text_that_is_too_long_is_cut_between_characters)
 	for (int i = 0; i < 90; i++)
 		strcat(text, "\xC3\xA9");
 	memcpy(cut, text, 123);
-	bench_open(&b, &NO_LIMITS);
+	bench_open(&b, &NO_LIMITS, NULL);
 	ws_close(&b.ws, 4000, text);
 	client_read(&b);
 	snprintf(answer, sizeof(answer), "close 4000 %s\n", cut);
@@ -722,7 +774,7 @@ Test(ws_engine, a_close_text_that_is_too_long_is_cut_between_characters)
 	bench_close(&b);
 
 	cut[122] = 0;
-	bench_open(&b, &NO_LIMITS);
+	bench_open(&b, &NO_LIMITS, NULL);
 	memmove(text, text + 1, strlen(text));
 	ws_close(&b.ws, 4000, text);
 	client_read(&b);
@@ -807,7 +859,7 @@ Test(ws_engine, while_out_is_full_only_the_latest_ping_is_remembered_and_it_is_a
 	struct bytes bytes = { 0 };
 	struct bench b;
 
-	bench_open(&b, &NO_LIMITS);
+	bench_open(&b, &NO_LIMITS, NULL);
 	fill_out(&b);
 	uint64_t held = b.out.bytes;
 
@@ -836,7 +888,7 @@ Test(ws_engine, a_ping_that_waits_when_the_peer_closes_is_not_answered)
 	struct bytes bytes = { 0 };
 	struct bench b;
 
-	bench_open(&b, &NO_LIMITS);
+	bench_open(&b, &NO_LIMITS, NULL);
 	fill_out(&b);
 	words(&bytes, WS_PING, true, "too late");
 	close_frame(&bytes, 1000, "");
@@ -858,7 +910,7 @@ Test(ws_engine, write_free_is_zero_only_while_out_is_full_or_closed)
 	for (uint64_t left = 1; left <= 40; left++) {
 		static const uint8_t zeroes[PIPE_BYTES_MAX];
 
-		bench_open(&b, &NO_LIMITS);
+		bench_open(&b, &NO_LIMITS, NULL);
 		pipe_write(&b.out, zeroes, PIPE_BYTES_MAX - left);
 		uint64_t n = ws_write_free(&b.ws);
 
@@ -873,7 +925,7 @@ Test(ws_engine, after_the_end_whatever_is_written_goes_nowhere)
 {
 	struct bench b;
 
-	bench_open(&b, &NO_LIMITS);
+	bench_open(&b, &NO_LIMITS, NULL);
 	pipe_end(&b.in);
 	echo_step(&b);
 	cr_assert_str_eq((char *)b.events.at, "broken ws_ended_without_close\n");
@@ -894,7 +946,7 @@ Test(ws_engine, a_piece_stands_until_it_is_consumed_and_may_be_consumed_in_parts
 	struct bench b;
 	struct ws_piece piece;
 
-	bench_open(&b, &NO_LIMITS);
+	bench_open(&b, &NO_LIMITS, NULL);
 	words(&bytes, WS_TEXT, true, "abcdef");
 	pipe_write(&b.in, bytes.at, 6 + 4);
 	for (int i = 0; i < 3; i++) {
@@ -949,7 +1001,7 @@ Test(ws_engine, a_message_of_32_mebibytes_is_echoed_within_the_memory_of_two_pip
 	uint32_t sent_sum = 1, got_sum = 1;
 	uint64_t got = 0;
 
-	bench_open(&b, &NO_LIMITS);
+	bench_open(&b, &NO_LIMITS, NULL);
 	for (int f = 0; f < FRAMES; f++) {
 		for (size_t i = 0; i < FRAME; i++) {
 			seed = seed * 6364136223846793005u + 1442695040888963407u;
@@ -1000,7 +1052,7 @@ Test(ws_engine, pings_and_a_close_wait_for_a_frame_of_known_length_and_not_betwe
 	struct bench b;
 
 	words(&bytes, WS_PING, true, "now");
-	bench_open(&b, &NO_LIMITS);
+	bench_open(&b, &NO_LIMITS, NULL);
 	cr_assert(ws_write_begin(&b.ws, WS_TEXT, WS_LENGTH_UNKNOWN));
 	cr_assert(ws_write_piece(&b.ws, "one ", 4));
 	ws_ping(&b.ws, "mine", 4);
@@ -1031,7 +1083,7 @@ Test(ws_engine, a_rule_broken_within_our_frame_of_known_length_cuts_the_answer)
 {
 	struct bench b;
 
-	bench_open(&b, &NO_LIMITS);
+	bench_open(&b, &NO_LIMITS, NULL);
 	cr_assert(ws_write_begin(&b.ws, WS_BINARY, 7));
 	cr_assert(ws_write_piece(&b.ws, "one ", 4));
 	pipe_write(&b.in, "\xF1", 1);
@@ -1053,7 +1105,7 @@ Test(ws_engine, a_close_of_the_peer_within_our_frame_is_answered_behind_it)
 	struct bench b;
 
 	close_frame(&bytes, 1000, "");
-	bench_open(&b, &NO_LIMITS);
+	bench_open(&b, &NO_LIMITS, NULL);
 	cr_assert(ws_write_begin(&b.ws, WS_BINARY, 7));
 	cr_assert(ws_write_piece(&b.ws, "one ", 4));
 	pipe_write(&b.in, bytes.at, bytes.n);
@@ -1071,7 +1123,7 @@ Test(ws_engine, a_message_of_known_length_zero_is_a_message)
 {
 	struct bench b;
 
-	bench_open(&b, &NO_LIMITS);
+	bench_open(&b, &NO_LIMITS, NULL);
 	cr_assert(ws_write_begin(&b.ws, WS_TEXT, 0));
 	cr_assert(ws_write_end(&b.ws, NULL, 0));
 	cr_assert(ws_write_begin(&b.ws, WS_TEXT, WS_LENGTH_UNKNOWN));
@@ -1080,4 +1132,349 @@ Test(ws_engine, a_message_of_known_length_zero_is_a_message)
 	client_read(&b);
 	cr_assert_str_eq((char *)b.answer.at, "text \ntext \ntext z\n");
 	bench_close(&b);
+}
+
+/* ---- 12 and 13 compression ---- */
+
+static const struct ws_deflate_agreed TAKEOVER = { true, true, 15, 15 }, NO_TAKEOVER = { false, false, 15, 15 };
+
+/* A client's packed message, in fragments of `step` bytes of its payload. `client` keeps its window, or is NULL for a new one. */
+static void packed_words(struct bytes *b, z_stream *client, uint8_t opcode, const void *text, size_t n, size_t step)
+{
+	size_t room = n + n / 8 + 100;
+	uint8_t *out = malloc(room);
+	z_stream own = { 0 }, *z = client ? client : &own;
+
+	if (!client)
+		cr_assert_eq(deflateInit2(z, 6, Z_DEFLATED, -15, 8, Z_DEFAULT_STRATEGY), Z_OK);
+	z->next_in = (uint8_t *)text;
+	z->avail_in = (unsigned)n;
+	z->next_out = out;
+	z->avail_out = (unsigned)room;
+	int result = deflate(z, Z_SYNC_FLUSH);
+
+	cr_assert(result == Z_OK || (n == 0 && result == Z_BUF_ERROR));
+	size_t size = room - z->avail_out;
+
+	if (size > 0)
+		size -= 4;
+	else
+		out[size++] = 0;
+	for (size_t at = 0, part; at < size; at += part) {
+		size_t header_at = b->n;
+
+		part = size - at < step ? size - at : step;
+		frame(b, at == 0 ? opcode : WS_CONTINUATION, at + part == size, out + at, part);
+		if (at == 0)
+			b->at[header_at] |= 0x40;
+	}
+	if (!client)
+		deflateEnd(z);
+	free(out);
+}
+
+/* Both kinds of agreement, then a good ending. */
+static void expect_packed(const struct bytes *bytes, const struct ws_limits *limits, const char *events, const char *answer)
+{
+	const struct ws_deflate_agreed *const both[] = { &TAKEOVER, &NO_TAKEOVER };
+
+	for (size_t i = 0; i < 2; i++) {
+		struct bytes copy = { 0 };
+
+		add(&copy, bytes->at, bytes->n);
+		expect_agreed(&copy, limits, both[i], events, answer);
+	}
+}
+
+Test(ws_engine, packed_messages_come_back_packed_or_plain_and_are_the_same)
+{
+	static const size_t SIZES[] = { 0, 1, 5, 64, 125, 126, 127, 1000, 16896, 16897, 40000 };
+
+	for (size_t i = 0; i < array_count(SIZES); i++)
+		for (size_t step = 3; step < 10000; step = step * 20 + 1) {
+			struct bytes b = { 0 }, said = { 0 }, answer = { 0 };
+			char *content = malloc(SIZES[i] + 1);
+
+			for (size_t k = 0; k < SIZES[i]; k++)
+				content[k] = (char)('a' + k * k % 23);
+			packed_words(&b, NULL, WS_TEXT, content, SIZES[i], step);
+			words(&b, WS_TEXT, true, "plain between");
+			packed_words(&b, NULL, WS_BINARY, content, SIZES[i], SIZES[i] + 10);
+			say(&said, "text ");
+			say_content(&said, (uint8_t *)content, SIZES[i]);
+			say(&said, "text plain between\nbinary ");
+			say_content(&said, (uint8_t *)content, SIZES[i]);
+			close_frame(&b, 1000, "");
+			say(&answer, "%sclose 1000 \nend\n", said.at);
+			say(&said, "closed 1000 \n");
+			expect_packed(&b, &NO_LIMITS, (char *)said.at, (char *)answer.at);
+			free(content);
+			free(said.at);
+			free(answer.at);
+			free(b.at);
+		}
+}
+
+Test(ws_engine, a_client_that_takes_its_window_over_is_understood)
+{
+	struct bytes b = { 0 };
+	z_stream z = { 0 };
+
+	cr_assert_eq(deflateInit2(&z, 6, Z_DEFLATED, -15, 8, Z_DEFAULT_STRATEGY), Z_OK);
+	packed_words(&b, &z, WS_TEXT, "Hello, Hello", 12, 100);
+	packed_words(&b, &z, WS_TEXT, "Hello, Hello", 12, 2);
+	deflateEnd(&z);
+	close_frame(&b, 1000, "");
+	expect_agreed(&b, &NO_LIMITS, &TAKEOVER, "text Hello, Hello\ntext Hello, Hello\nclosed 1000 \n",
+		"text Hello, Hello\ntext Hello, Hello\nclose 1000 \nend\n");
+}
+
+Test(ws_engine, control_frames_stand_between_packed_fragments_and_are_not_packed)
+{
+	struct bytes b = { 0 }, whole = { 0 };
+
+	packed_words(&whole, NULL, WS_TEXT, "some text, some text", 20, 6);
+	/* Behind the first fragment: 6 bytes of header and 6 of payload. */
+	add(&b, whole.at, 12);
+	words(&b, WS_PING, true, "between");
+	add(&b, whole.at + 12, whole.n - 12);
+	close_frame(&b, 1000, "");
+	free(whole.at);
+	/* The echo streams, so the pong's place is between its fragments; both are told when they are whole. */
+	expect_packed(&b, &NO_LIMITS, "text some text, some text\nclosed 1000 \n",
+		"pong between\ntext some text, some text\nclose 1000 \nend\n");
+	free(b.at);
+}
+
+Test(ws_engine, the_packed_bit_stands_on_first_frames_of_messages_alone)
+{
+	static const uint8_t firsts[] = { 0xC8, 0xC9, 0xCA, 0xA1, 0x91, 0xE1, 0xC0, 0x40 };
+
+	for (size_t i = 0; i < array_count(firsts); i++) {
+		struct bytes b = { 0 };
+		bool continues = (firsts[i] & 0xF) == 0;
+		char events[200], answer[200];
+
+		if (continues)
+			odd(&b, WS_TEXT, "a");
+		odd(&b, firsts[i], "");
+		snprintf(events, sizeof(events), "broken %s\n", WS_RESERVED_BIT.name);
+		snprintf(answer, sizeof(answer), "close 1002 %s\nend\n", WS_RESERVED_BIT.sentence);
+		expect_packed(&b, &NO_LIMITS, events, answer);
+		free(b.at);
+	}
+}
+
+static void expect_packed_broken(struct bytes *b, const struct ws_limits *limits, const struct reason *reason)
+{
+	char events[200], answer[200];
+
+	snprintf(events, sizeof(events), "broken %s\n", reason->name);
+	snprintf(answer, sizeof(answer), "close %u %s\nend\n", ws_close_code(reason), reason->sentence);
+	expect_packed(b, limits, events, answer);
+	free(b->at);
+	*b = (struct bytes){ 0 };
+}
+
+static void odd_packed(struct bytes *b, const char *payload, size_t n)
+{
+	uint8_t header[6] = { 0xC1, (uint8_t)(0x80 | n) };
+
+	add(b, header, sizeof(header));
+	add(b, payload, n);
+}
+
+Test(ws_engine, a_packed_message_that_is_cut_or_no_deflate_is_refused)
+{
+	struct bytes b = { 0 };
+
+	odd_packed(&b, "\xff", 1);
+	expect_packed_broken(&b, &NO_LIMITS, &WS_DEFLATE_BROKEN);
+	odd_packed(&b, "", 0);
+	expect_packed_broken(&b, &NO_LIMITS, &WS_DEFLATE_BROKEN);
+	/* As text the tail's FF, taken for a byte of it, would be told first. */
+	odd_packed(&b, "\x00\x05\x00\xfa\xffHe", 7);
+	b.at[0] = 0xC2;
+	expect_packed_broken(&b, &NO_LIMITS, &WS_DEFLATE_BROKEN);
+}
+
+/* A block that stores, so that what is unpacked can be told byte by byte; the frame goes on, and is not waited for. */
+Test(ws_engine, packed_text_is_refused_at_the_byte_that_no_utf8_can_have)
+{
+	static const char *const bad[] = { "\xc0", "caf\xe9!", "\xed\xa0", "\xf4\x90", "\xe6\x82 " };
+
+	for (size_t i = 0; i < array_count(bad); i++) {
+		struct bytes b = { 0 };
+		struct bench bench;
+		struct ws_piece piece;
+		size_t n = strlen(bad[i]);
+		uint8_t header[6] = { 0xC1, 0x80 | 100 }, block[5] = { 0, 50, 0, 0xCD, 0xFF };
+
+		add(&b, header, sizeof(header));
+		add(&b, block, sizeof(block));
+		add(&b, bad[i], n);
+		bench_open(&bench, &NO_LIMITS, &NO_TAKEOVER);
+		pipe_write(&bench.in, b.at, b.n - 1);
+		while (ws_next(&bench.ws, &piece) == WS_DATA)
+			ws_consumed(&bench.ws, piece.n);
+		cr_assert(!ws_over(&bench.ws), "all but the last byte are the beginning of some text");
+		pipe_write(&bench.in, b.at + b.n - 1, 1);
+		cr_assert_eq(ws_next(&bench.ws, &piece), WS_BROKEN);
+		cr_assert_eq(piece.reason, &WS_TEXT_NOT_UTF8);
+		cr_assert_eq(bench.deflate.bytes_held, 0, "its memory goes with the conversation");
+		bench_close(&bench);
+		free(b.at);
+	}
+}
+
+Test(ws_engine, packed_text_that_ends_in_a_character_is_refused)
+{
+	struct bytes b = { 0 };
+
+	packed_words(&b, NULL, WS_TEXT, "\xe6\x82", 2, 100);
+	expect_packed_broken(&b, &NO_LIMITS, &WS_TEXT_NOT_UTF8);
+}
+
+/* A block that stores five bytes, then one that is none. Which is told must not depend on how they arrive: expect_packed cuts everywhere. */
+Test(ws_engine, of_two_faults_in_a_packed_message_the_earlier_is_told)
+{
+	struct ws_limits limits = { .message_bytes_max = 5 };
+	struct bytes b = { 0 };
+
+	odd_packed(&b, "\x00\x05\x00\xfa\xffHe\xff!!\x06", 11);
+	expect_packed_broken(&b, &NO_LIMITS, &WS_TEXT_NOT_UTF8);
+	odd_packed(&b, "\x00\x05\x00\xfa\xffHello\x06", 11);
+	expect_packed_broken(&b, &NO_LIMITS, &WS_DEFLATE_BROKEN);
+	odd_packed(&b, "\x00\x07\x00\xf8\xffHello\xff!\x06", 13);
+	expect_packed_broken(&b, &limits, &WS_MESSAGE_TOO_LARGE);
+	odd_packed(&b, "\x00\x07\x00\xf8\xffHel\xff!!!\x06", 13);
+	expect_packed_broken(&b, &limits, &WS_TEXT_NOT_UTF8);
+}
+
+Test(ws_engine, a_bomb_is_refused_when_its_bound_is_reached)
+{
+	struct ws_limits limits = { .message_bytes_max = 30000 };
+	struct bytes b = { 0 };
+	char *zeroes = calloc(1, 10 << 20);
+	struct bench bench;
+	struct ws_piece piece;
+	size_t shown = 0;
+
+	packed_words(&b, NULL, WS_BINARY, zeroes, 10 << 20, 100000);
+	bench_open(&bench, &limits, &NO_TAKEOVER);
+	pipe_write(&bench.in, b.at, b.n);
+	while (ws_next(&bench.ws, &piece) == WS_DATA) {
+		cr_assert_leq(piece.n, CHUNK_BYTES);
+		shown += piece.n;
+		ws_consumed(&bench.ws, piece.n);
+	}
+	cr_assert_eq(piece.reason, &WS_MESSAGE_TOO_LARGE);
+	cr_assert_leq(shown, 30000);
+	cr_assert_leq(bench.deflate.unpacked_out, 30001);
+	bench_close(&bench);
+	free(zeroes);
+	free(b.at);
+}
+
+Test(ws_engine, the_bound_is_on_what_is_unpacked_and_to_the_byte)
+{
+	for (int takeover = 0; takeover < 2; takeover++)
+		for (size_t n = 999; n <= 1001; n++) {
+			struct ws_limits limits = { .message_bytes_max = 1000 };
+			struct bytes b = { 0 };
+			struct bench bench;
+			uint8_t noise[1001];
+			uint64_t seed = 7692;
+
+			/* It grows when it is packed: the frame is larger than the bound, and the message is not. */
+			for (size_t i = 0; i < n; i++)
+				noise[i] = (uint8_t)((seed = seed * 6364136223846793005u + 1442695040888963407u) >> 56);
+			packed_words(&b, NULL, WS_BINARY, noise, n, 2000);
+			cr_assert_gt(b.n, n + 8);
+			bench_open(&bench, &limits, takeover ? &TAKEOVER : &NO_TAKEOVER);
+			pipe_write(&bench.in, b.at, b.n);
+			echo_step(&bench);
+			cr_assert_eq(ws_over(&bench.ws), n > 1000, "%zu", n);
+			bench_close(&bench);
+			free(b.at);
+		}
+}
+
+/* Frames that unpack to nothing are bounded by what may come on the wire. */
+Test(ws_engine, a_message_of_empty_blocks_ends)
+{
+	struct ws_limits limits = { .message_bytes_max = 1000 };
+	struct bytes b = { 0 };
+
+	odd_packed(&b, "\0", 1);
+	b.at[0] &= 0x7F;
+	for (int i = 0; i < 400; i++)
+		frame(&b, WS_CONTINUATION, false, "\0\0\xff\xff\0", 5);
+	expect_packed_broken(&b, &limits, &WS_MESSAGE_TOO_LARGE);
+}
+
+Test(ws_engine, an_idle_socket_holds_no_memory_where_nothing_is_taken_over)
+{
+	struct bytes b = { 0 };
+	struct bench bench;
+
+	packed_words(&b, NULL, WS_TEXT, "some text, some text, some text", 31, 100);
+	bench_open(&bench, &NO_LIMITS, &NO_TAKEOVER);
+	pipe_write(&bench.in, b.at, b.n - 1);
+	echo_step(&bench);
+	cr_assert_gt(bench.deflate.bytes_held, 0);
+	pipe_write(&bench.in, b.at + b.n - 1, 1);
+	echo_step(&bench);
+	client_read(&bench);
+	cr_assert_str_eq((char *)bench.answer.at, "text some text, some text, some text\n");
+	cr_assert_eq(bench.deflate.bytes_held, 0);
+	cr_assert_eq(chunk_pool_out(&bench.pool), 0);
+	bench_close(&bench);
+	free(b.at);
+}
+
+/* A caller that takes its time, and a piece at a time; a Close of ours in the middle drops the rest and leaves nothing. */
+Test(ws_engine, a_packed_piece_stands_until_it_is_consumed)
+{
+	struct bytes b = { 0 };
+	struct bench bench;
+	struct ws_piece piece, again;
+	char text[3000];
+
+	for (size_t i = 0; i < sizeof(text); i++)
+		text[i] = (char)('a' + i % 7);
+	packed_words(&b, NULL, WS_TEXT, text, sizeof(text), 100000);
+	for (size_t take = 0; take < 300; take += 37) {
+		size_t at = 0;
+
+		bench_open(&bench, &NO_LIMITS, &NO_TAKEOVER);
+		pipe_write(&bench.in, b.at, b.n);
+		while (ws_next(&bench.ws, &piece) == WS_DATA) {
+			size_t n = take == 0 ? piece.n : piece.n < take ? piece.n : take;
+
+			ws_consumed(&bench.ws, 0);
+			cr_assert_eq(ws_next(&bench.ws, &again), WS_DATA);
+			cr_assert(again.bytes == piece.bytes && again.n == piece.n && again.last == piece.last);
+			cr_assert_eq(piece.first, at == 0);
+			cr_assert(memcmp(piece.bytes, text + at, n) == 0);
+			at += n;
+			ws_consumed(&bench.ws, n);
+		}
+		cr_assert_eq(at, sizeof(text));
+		bench_close(&bench);
+
+		bench_open(&bench, &NO_LIMITS, &NO_TAKEOVER);
+		pipe_write(&bench.in, b.at, b.n);
+		cr_assert_eq(ws_next(&bench.ws, &piece), WS_DATA);
+		ws_consumed(&bench.ws, take);
+		ws_close(&bench.ws, 1001, NULL);
+		ws_consumed(&bench.ws, 1);
+		cr_assert_eq(ws_next(&bench.ws, &piece), WS_MORE_NEEDED);
+		close_frame(&b, 1001, "");
+		pipe_write(&bench.in, b.at + b.n - 8, 8);
+		b.n -= 8;
+		cr_assert_eq(ws_next(&bench.ws, &piece), WS_CLOSED);
+		bench_close(&bench);
+	}
+	free(b.at);
 }

@@ -19,7 +19,7 @@ static enum ws_decode naive_decode(struct ws_frame *frame, size_t *size, const u
 	size_t at = 2;
 
 	*broken = NULL;
-	if ((b[0] / 16 % 8 & ~rules->reserved_allowed) != 0)
+	if ((b[0] / 16 % 8 & ~(opcode == 1 || opcode == 2 ? rules->reserved_allowed : 0)) != 0)
 		*broken = &WS_RESERVED_BIT;
 	else if ((opcode > 2 && opcode < 8) || opcode > 10)
 		*broken = &WS_OPCODE_RESERVED;
@@ -52,7 +52,7 @@ static enum ws_decode naive_decode(struct ws_frame *frame, size_t *size, const u
 		*broken = &WS_LENGTH_NOT_MINIMAL;
 	else if (!control && length > rules->frame_bytes_max)
 		*broken = &WS_FRAME_TOO_LARGE;
-	else if (!control && length > rules->message_bytes_left)
+	else if (!control && length > (b[0] & 0x70 ? rules->coded_bytes_left : rules->message_bytes_left))
 		*broken = &WS_MESSAGE_TOO_LARGE;
 	if (*broken)
 		return WS_DECODE_BROKEN;
@@ -149,6 +149,7 @@ Test(ws_frame, a_million_thrown_headers_are_judged_like_the_naive_decoder)
 		struct ws_frame_rules rules = {
 			.frame_bytes_max = dice(&seed) >> (b & 63),
 			.message_bytes_left = dice(&seed) >> (a & 63),
+			.coded_bytes_left = dice(&seed) >> (b >> 6 & 63),
 			.reserved_allowed = (uint8_t)(a >> 60 & 7),
 			.from_client = b >> 63,
 			.in_message = b >> 62 & 1,
@@ -213,9 +214,28 @@ Test(ws_frame, an_agreed_reserved_bit_passes_and_is_told)
 	const struct reason *broken;
 
 	rules.reserved_allowed = 4;
+	rules.coded_bytes_left = 200;
 	cr_assert_eq(ws_frame_decode(&frame, &size, (const uint8_t *)"\xC1\x80mask", 6, &rules, &broken), WS_DECODE_WHOLE);
 	cr_assert_eq(frame.reserved, 4);
 	cr_assert_eq(refusal("\xE1", 1, &rules), &WS_RESERVED_BIT);
+}
+
+Test(ws_frame, an_agreed_reserved_bit_stands_on_the_first_frame_of_a_message_alone)
+{
+	struct ws_frame_rules rules = FROM_CLIENT;
+
+	rules.reserved_allowed = 4;
+	rules.coded_bytes_left = 200;
+	rules.message_bytes_left = 100;
+	cr_assert_eq(refusal("\xC8", 1, &rules), &WS_RESERVED_BIT);
+	cr_assert_eq(refusal("\xC9", 1, &rules), &WS_RESERVED_BIT);
+	cr_assert_eq(refusal("\xCA", 1, &rules), &WS_RESERVED_BIT);
+	rules.in_message = true;
+	cr_assert_eq(refusal("\xC0", 1, &rules), &WS_RESERVED_BIT);
+	cr_assert_eq(refusal("\x40", 1, &rules), &WS_RESERVED_BIT);
+	rules.in_message = false;
+	cr_assert_eq(refusal("\x82\xFE\x00\x7F", 4, &rules), &WS_MESSAGE_TOO_LARGE);
+	cr_assert_eq(refusal("\xC2\xFE\x00\xC9", 4, &rules), &WS_MESSAGE_TOO_LARGE);
 }
 
 Test(ws_frame, a_mask_at_every_alignment_size_and_offset_is_the_plain_loop)
