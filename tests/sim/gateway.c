@@ -521,7 +521,7 @@ const struct scenario SCENARIO_SOCKETS = {
 };
 
 const struct scenario SCENARIO_LIVE = {
-	.name = "live", .share = 3, .run = live_scenario,
+	.name = "live", .share = 4, .run = live_scenario,
 	.sentence = "the whole gateway, and patients' WebSockets: pushes from others, heartbeats, slow and vanished readers",
 };
 
