@@ -120,7 +120,10 @@ static void config_say(struct gw *gw, struct bytes *text)
 	bytes_say(text, "  drain: %ums\n  close: %ums\n",
 	          gw->at_once && dice_chance(dice, 50) ? (unsigned)dice_scaled(dice, 1, 1000) : 2 * CALM_MS,
 	          gw->hasty ? (unsigned)dice_scaled(dice, 20, 3000) : CALM_MS);
-	bytes_say(text, "limits: { connections_max: %u }\n", gw->scarce ? (unsigned)dice_between(dice, 1, 6) : 1000);
+	bytes_say(text, "limits: { connections_max: %u", gw->scarce ? (unsigned)dice_between(dice, 1, 6) : 1000);
+	if (gw->lives)
+		bytes_say(text, ", live_queue_count_max: %u", (unsigned)dice_between(dice, 1, 5));
+	bytes_say(text, " }\n");
 	bytes_say(text, "upstreams: [ { name: u, balance: %s, keep_alive: %u, servers: [", config_balance_word((unsigned)dice_below(dice, 4)),
 	          (unsigned)dice_scaled(dice, 0, 32));
 	for (unsigned i = 0; i < gw->server_count; i++)
@@ -128,6 +131,9 @@ static void config_say(struct gw *gw, struct bytes *text)
 	bytes_say(text, " ] } ]\nroutes:\n  - { path: /count, serve: count }\n  - { path: /echo, serve: echo }\n"
 	                "  - { prefix: /small, proxy: u, body_bytes_max: %u }\n  - { prefix: /p, proxy: u }\n"
 	                "  - { prefix: /t, proxy: u }\n", SMALL_BODY_BYTES);
+	if (gw->lives)
+		bytes_say(text, "  - { path: /live, serve: live, heartbeat: %ums, idle_reminder: %ums }\n  - { prefix: /push, serve: push }\n",
+		          timeout_roll(gw), (unsigned)dice_scaled(dice, 20, 2 * CALM_MS));
 }
 
 static void config_make(struct gw *gw)
@@ -283,6 +289,10 @@ static void worker_check(struct gw *gw, unsigned core)
 	same(gw, core, "connections accepted and ended", metric_read(&m->connections_accepted), metric_read(&m->connections_ended));
 	same(gw, core, "requests begun and ended", metric_read(&m->requests_begun), metric_read(&m->requests_ended));
 	same(gw, core, "WebSockets opened and ended", metric_read(&m->websockets_opened), metric_read(&m->websockets_ended));
+	same(gw, core, "patients' sockets opened and ended", metric_read(&m->live_opened), metric_read(&m->live_ended));
+	same(gw, core, "patients' sockets in the table", metric_read(&m->live_sockets), 0);
+	same(gw, core, "patients in the table", metric_read(&m->live_patients), 0);
+	same(gw, core, "notifications that wait", metric_read(&m->live_queued), 0);
 	same(gw, core, "connections to servers, live", metric_read(&m->upstream_live), 0);
 	same(gw, core, "connections to servers, idle", metric_read(&m->upstream_idle), 0);
 	same(gw, core, "connections of clients", worker->client_count, 0);
@@ -449,6 +459,18 @@ static void sockets_scenario(struct sim *sim)
 	gw_run(sim, &gw);
 }
 
+static void live_scenario(struct sim *sim)
+{
+	struct dice *dice = sim_dice(sim);
+	struct gw gw = {
+		.lives = true, .sockets_percent = 60, .rude_clients = dice_chance(dice, 50), .hasty = dice_chance(dice, 20),
+		.drains = dice_chance(dice, 30), .speaks_tls = dice_chance(dice, 5),
+	};
+
+	gw.at_once = gw.drains && dice_chance(dice, 20);
+	gw_run(sim, &gw);
+}
+
 static void drain_scenario(struct sim *sim)
 {
 	struct dice *dice = sim_dice(sim);
@@ -496,6 +518,11 @@ const struct scenario SCENARIO_UPSTREAMS = {
 const struct scenario SCENARIO_SOCKETS = {
 	.name = "sockets", .share = 5, .run = sockets_scenario,
 	.sentence = "the whole gateway, and WebSockets: echoes in fragments, tunnels to servers",
+};
+
+const struct scenario SCENARIO_LIVE = {
+	.name = "live", .share = 4, .run = live_scenario,
+	.sentence = "the whole gateway, and patients' WebSockets: pushes from others, heartbeats, slow and vanished readers",
 };
 
 const struct scenario SCENARIO_DRAIN = {

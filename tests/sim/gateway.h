@@ -64,7 +64,7 @@ struct body_reader {
 /* Takes from [*at, in->n) what belongs to the body. */
 void body_read(struct body_reader *, struct world *, const char *who, const struct bytes *in, size_t *at);
 
-enum ask_kind { ASK_GET_COUNT, ASK_POST_COUNT, ASK_PROXY, ASK_NOWHERE, ASK_ECHO, ASK_TUNNEL };
+enum ask_kind { ASK_GET_COUNT, ASK_POST_COUNT, ASK_PROXY, ASK_NOWHERE, ASK_ECHO, ASK_TUNNEL, ASK_LIVE, ASK_PUSH };
 
 struct ask {
 	unsigned id;
@@ -76,7 +76,10 @@ struct ask {
 	bool expects;                    /* 100-continue */
 	bool closes;                     /* says Connection: close */
 	bool old;                        /* HTTP/1.0 */
-	unsigned site;
+	unsigned site;                   /* of a count; a patient's number of ASK_LIVE and ASK_PUSH */
+	uint64_t awaited;                /* ASK_PUSH: clients, by index, whose sockets were there when it was begun */
+	unsigned heard;                  /* ASK_PUSH: sockets that have got it */
+	unsigned delivered;              /* ASK_PUSH: what its answer says */
 	struct client *client;
 	size_t begin, head_end, end;     /* where it lies in what the client sends */
 	bool begun;                      /* its first byte was sent */
@@ -129,6 +132,7 @@ struct gw {
 	unsigned touched_percent;        /* of TLS's clients */
 	struct gw_tls *tls;              /* NULL: plain */
 	bool rude_clients, rude_servers, closes_idle, hasty, drains, at_once, scarce, silent_tunnels;
+	bool lives;                      /* WebSockets are patients', and others push to them */
 	bool strict;                     /* see above; closes_idle is allowed beside it */
 	bool drain_begun;
 	unsigned sockets_percent;        /* of the clients: WebSockets */
@@ -152,6 +156,10 @@ static inline struct dice *gw_dice(struct gw *gw)
 }
 
 /* ---- gateway_client.c ---- */
+
+/* A push leaves its client; its answer has come. */
+void socket_push_begins(struct gw *, struct ask *);
+void socket_push_answered(struct gw *, const struct ask *);
 
 /* What a client does after its upgrade was answered: gateway_socket.c. */
 struct socket_script;
@@ -235,6 +243,7 @@ uint64_t tunnel_up_bytes(const struct ask *);
 void conn_rests(struct sim *, struct link *in_worker);
 struct exchange;
 void proxy_rests(struct sim *, struct exchange *);
+void live_rests(struct sim *, const struct exchange *);
 _Noreturn void gw_not_rest(struct sim *, const char *what);
 
 #endif

@@ -26,13 +26,16 @@ static struct ask *ask_at(const struct client *c, unsigned i)
 
 /* ---- what it asks ---------------------------------------------------------------------------------------------------------- */
 
-static void kind_roll(struct dice *dice, struct ask *ask)
+static void kind_roll(struct gw *gw, struct ask *ask)
 {
+	struct dice *dice = gw_dice(gw);
 	static const char *const methods[] = { "GET", "GET", "GET", "HEAD", "POST", "POST", "POST", "PUT", "DELETE" };
 	unsigned kind = (unsigned)dice_below(dice, 100);
 
 	ask->kind = kind < 60 ? ASK_PROXY : kind < 75 ? ASK_POST_COUNT : kind < 92 ? ASK_GET_COUNT : ASK_NOWHERE;
-	ask->method = ask->kind == ASK_POST_COUNT ? "POST" : ask->kind == ASK_GET_COUNT ? "GET" :
+	if (gw->lives && dice_chance(dice, 70))
+		ask->kind = ASK_PUSH;
+	ask->method = ask->kind == ASK_POST_COUNT || ask->kind == ASK_PUSH ? "POST" : ask->kind == ASK_GET_COUNT ? "GET" :
 		methods[dice_below(dice, array_count(methods))];
 	ask->site = (unsigned)dice_below(dice, SITES);
 }
@@ -44,6 +47,14 @@ static void body_roll(struct gw *gw, struct ask *ask)
 	if (ask->kind == ASK_POST_COUNT) {
 		ask->body = dice_chance(dice, 30) && !ask->old ? BODY_CHUNKED : BODY_LENGTH;
 		ask->body_bytes = 9;
+	} else if (ask->kind == ASK_PUSH) {
+		char number[40];
+		uint64_t most = gw->body_bytes_most < 60000 ? gw->body_bytes_most : 60000;
+
+		/* The whole is {"body":[ask,patient,"…"]}, and push_say writes it. */
+		ask->body = dice_chance(dice, 30) && !ask->old ? BODY_CHUNKED : BODY_LENGTH;
+		ask->body_bytes = (uint64_t)snprintf(number, sizeof number, "{\"body\":[%u,%u,\"\"]}", ask->id, ask->site) +
+		                  dice_scaled(dice, 0, most);
 	} else if (ask->kind != ASK_GET_COUNT && (ask->method[0] == 'P' || dice_chance(dice, 5))) {
 		ask->body = dice_chance(dice, 50) && !ask->old ? BODY_CHUNKED : BODY_LENGTH;
 		ask->body_bytes = dice_scaled(dice, 0, gw->body_bytes_most);
@@ -61,6 +72,9 @@ static void target_say(struct bytes *out, const struct ask *ask)
 	case ASK_POST_COUNT:
 		bytes_say(out, "%s /count", ask->method);
 		break;
+	case ASK_PUSH:
+		bytes_say(out, "POST /push/p%u", ask->site);
+		break;
 	case ASK_NOWHERE:
 		bytes_say(out, "%s /nowhere/%u", ask->method, ask->id);
 		break;
@@ -68,6 +82,31 @@ static void target_say(struct bytes *out, const struct ask *ask)
 		bytes_say(out, "%s /%s/%u", ask->method, ask->small_route ? "small" : "p", ask->id);
 	}
 	bytes_say(out, " HTTP/1.%u\r\nHost: sim.example\r\n", ask->old ? 0 : 1);
+}
+
+static void push_say(struct client *c, const struct ask *ask)
+{
+	struct bytes text = { 0 };
+	size_t at = 0, pad;
+
+	bytes_say(&text, "{\"body\":[%u,%u,\"", ask->id, ask->site);
+	pad = (size_t)ask->body_bytes - text.n - 3;
+	memset(bytes_room(&text, pad), 'x', pad);
+	bytes_say(&text, "\"]}");
+	check(text.n == ask->body_bytes);
+	while (ask->body == BODY_CHUNKED && at < text.n) {
+		size_t n = dice_between(gw_dice(c->gw), 1, text.n - at);
+
+		bytes_say(&c->out, "%zx\r\n", n);
+		bytes_add(&c->out, text.at + at, n);
+		bytes_say(&c->out, "\r\n");
+		at += n;
+	}
+	if (ask->body == BODY_CHUNKED)
+		bytes_say(&c->out, "0\r\n\r\n");
+	else
+		bytes_add(&c->out, text.at, text.n);
+	bytes_fini(&text);
 }
 
 static void ask_say(struct client *c, struct ask *ask)
@@ -91,7 +130,9 @@ static void ask_say(struct client *c, struct ask *ask)
 		bytes_say(out, "Content-Length: %llu\r\n", (unsigned long long)ask->body_bytes);
 	bytes_say(out, "\r\n");
 	ask->head_end = out->n;
-	if (ask->kind == ASK_POST_COUNT && ask->body == BODY_CHUNKED)
+	if (ask->kind == ASK_PUSH)
+		push_say(c, ask);
+	else if (ask->kind == ASK_POST_COUNT && ask->body == BODY_CHUNKED)
 		bytes_say(out, "4\r\nsite\r\n5\r\nId=s%u\r\n0\r\n\r\n", ask->site);
 	else if (ask->kind == ASK_POST_COUNT)
 		bytes_say(out, "siteId=s%u", ask->site);
@@ -115,7 +156,7 @@ static void asks_make(struct client *c)
 		gw->asks[gw->ask_count] = ask;
 		ask->id = gw->ask_count++;
 		ask->client = c;
-		kind_roll(dice, ask);
+		kind_roll(gw, ask);
 		ask->closes = i + 1 == c->ask_count && dice_chance(dice, 30);
 		ask->old = ask->closes && dice_chance(dice, 40);
 		body_roll(gw, ask);
@@ -195,7 +236,7 @@ static bool head_read(struct client *c, struct ask *ask)
 	c->told_close = bytes_field(&c->in, c->in_at, end, "Connection", value, sizeof value) && strstr(value, "close");
 	if (ask->closes && !c->told_close)
 		world_fail(world_of(c), "request %u asks for an end, and the answer does not promise it", ask->id);
-	if (c->status == 101 && ask->kind != ASK_ECHO && ask->kind != ASK_TUNNEL)
+	if (c->status == 101 && ask->kind != ASK_ECHO && ask->kind != ASK_TUNNEL && ask->kind != ASK_LIVE)
 		world_fail(world_of(c), "request %u is upgraded unasked", ask->id);
 	head_reply(c, ask, end);
 	c->body = (struct body_reader){
@@ -230,6 +271,18 @@ static void count_judge_answer(struct client *c, struct ask *ask)
 		           n, (unsigned long long)ask->acknowledged_before, (unsigned long long)gw->posts_sent[ask->site]);
 }
 
+static void push_judge_answer(struct client *c, struct ask *ask)
+{
+	ask->true_reply = c->status == 202;
+	if (c->status != 202)
+		return;
+	if (sscanf(c->body.text, "{\"id\":\"%*32[0-9a-f]\",\"delivered\":%u}", &ask->delivered) != 1)
+		world_fail(world_of(c), "request %u, a push: %s", ask->id, c->body.text);
+	world_trace(world_of(c), "push %u to patient %u is delivered to %u", ask->id, ask->site, ask->delivered);
+	if (!strstr(c->body.text, "silent"))
+		socket_push_answered(c->gw, ask);
+}
+
 static void answer_whole(struct client *c, struct ask *ask)
 {
 	struct world *world = world_of(c);
@@ -249,6 +302,8 @@ static void answer_whole(struct client *c, struct ask *ask)
 		ask->true_reply = true;
 	} else if (ask->kind == ASK_GET_COUNT || ask->kind == ASK_POST_COUNT) {
 		count_judge_answer(c, ask);
+	} else if (ask->kind == ASK_PUSH && c->status == 202) {
+		push_judge_answer(c, ask);
 	} else {
 		if (!bodyless && strncmp(c->body.text, "{\"error\":\"", 10) != 0)
 			world_fail(world, "request %u is refused without a reason: %s", ask->id, c->body.text);
@@ -328,6 +383,8 @@ static void asks_mark(struct client *c, size_t sent)
 
 		if (!ask->begun && sent > ask->begin) {
 			ask->begun = true;
+			if (ask->kind == ASK_PUSH)
+				socket_push_begins(c->gw, ask);
 			ask->acknowledged_before = c->gw->posts_acknowledged[ask->site];
 		}
 		if (!ask->sent && sent >= ask->end) {
@@ -597,6 +654,12 @@ static void client_check(struct gw *gw, const struct client *c)
 
 void clients_check(struct gw *gw)
 {
+	for (unsigned i = 0; i < gw->ask_count; i++) {
+		const struct ask *ask = gw->asks[i];
+
+		if (ask->kind == ASK_PUSH && ask->answered && ask->heard > ask->delivered)
+			world_fail(&gw->sim->world, "push %u was delivered to %u sockets, and %u have it", ask->id, ask->delivered, ask->heard);
+	}
 	for (unsigned i = 0; i < gw->client_count; i++)
 		client_check(gw, &gw->clients[i]);
 	if (gw->tls)

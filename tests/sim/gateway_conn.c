@@ -31,6 +31,8 @@ static void exchange_rests(struct sim *sim, const struct conn *c, struct exchang
 	}
 	if (x->serve == &SERVE_PROXY && x->state)
 		proxy_rests(sim, x);
+	if (x->serve == &SERVE_LIVE && x->state)
+		live_rests(sim, x);
 	if (x->serve == &SERVE_COUNT && !x->answered && (x->in->bytes > 0 || (x->in->ended && !x->in->reason)))
 		gw_not_rest(sim, "a count was not looked at");
 }

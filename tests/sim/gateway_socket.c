@@ -2,6 +2,8 @@
  *
  *   echo    messages in fragments, pings between them, at the end Close; each message must come back, byte for byte
  *   tunnel  bytes up and bytes down, as many as the ask's number says
+ *   live    acks and nonsense; what others push to its patient must come, once each, if it was there before the push began and
+ *           is still there when the push is answered; after some pings, Close
  *
  * What the client will say lies in its `out` behind the request. Between two frames a pong or a Close can be put in. */
 #include "tests/sim/gateway.h"
@@ -37,6 +39,11 @@ struct socket_script {
 	bool bad_frame;                  /* says something that breaks a rule */
 	bool ends_first;                 /* tunnel: its FIN when all is said */
 	uint64_t down;                   /* tunnel: bytes received */
+	unsigned pings_awaited;          /* live: before it says Close */
+	bool settled;                    /* live: the gateway has said something, so it is entered */
+	unsigned nonsense;               /* live: messages that are answered with an error, not answered yet */
+	uint8_t heard[ASKS_MAX];         /* live: pushes, by ask */
+	uint8_t must_hear[ASKS_MAX];
 };
 
 static uint8_t message_byte(const struct message_said *m, uint64_t at)
@@ -152,6 +159,49 @@ static void echo_say(struct client *c, struct socket_script *s)
 	s->close_said = true;
 }
 
+static void close_say(struct client *c, struct socket_script *s)
+{
+	close_add(&c->out, gw_dice(c->gw), 1000);
+	frame_end(s, c);
+	s->close_said = true;
+}
+
+static void live_say(struct client *c, struct socket_script *s)
+{
+	static const struct {
+		const char *text;
+		unsigned opcode;
+		bool nonsense;
+	} said[] = {
+		{ "{\"type\":\"ack\",\"id\":\"0123\"}", OP_TEXT, false }, { "{\"type\":\"here\"}", OP_TEXT, false },
+		{ "ping", OP_TEXT, true }, { "{\"type\":\"ack\"}", OP_TEXT, true }, { "x", OP_BINARY, true },
+	};
+	struct dice *dice = gw_dice(c->gw);
+
+	/* The pong to the first shows that the socket is where pushes look for it. */
+	if (dice_chance(dice, 80))
+		ping_say(c, s);
+	for (unsigned left = (unsigned)dice_below(dice, 6); left > 0; left--) {
+		unsigned i = (unsigned)dice_below(dice, array_count(said));
+		size_t n = strlen(said[i].text), cut = dice_chance(dice, 50) ? n : dice_below(dice, n);
+		uint8_t key[4], *at = frame_add(&c->out, dice, said[i].opcode, cut == n, cut, key);
+
+		for (size_t k = 0; k < cut; k++)
+			at[k] = (uint8_t)said[i].text[k] ^ key[k % 4];
+		frame_end(s, c);
+		if (cut < n) {
+			at = frame_add(&c->out, dice, OP_CONTINUATION, true, n - cut, key);
+			for (size_t k = cut; k < n; k++)
+				at[k - cut] = (uint8_t)said[i].text[k] ^ key[(k - cut) % 4];
+			frame_end(s, c);
+		}
+		s->nonsense += said[i].nonsense;
+	}
+	s->pings_awaited = (unsigned)dice_below(dice, 4);
+	if (s->pings_awaited == 0)
+		close_say(c, s);
+}
+
 struct ask *socket_ask_make(struct client *c)
 {
 	struct gw *gw = c->gw;
@@ -165,12 +215,18 @@ struct ask *socket_ask_make(struct client *c)
 	ask->client = c;
 	ask->method = "GET";
 	ask->kind = dice_chance(dice, 50) || gw->silent_tunnels ? ASK_TUNNEL : ASK_ECHO;
+	if (gw->lives) {
+		ask->kind = ASK_LIVE;
+		ask->site = (unsigned)dice_below(dice, SITES);
+	}
 	c->ask_count = 1;
 	c->script = s;
 	s->ask = ask;
 	ask->begin = c->out.n;
 	if (ask->kind == ASK_TUNNEL)
 		bytes_say(&c->out, "GET /t/%u HTTP/1.1\r\n", ask->id);
+	else if (ask->kind == ASK_LIVE)
+		bytes_say(&c->out, "GET /live?patient=p%u HTTP/1.1\r\n", ask->site);
 	else
 		bytes_say(&c->out, "GET /echo HTTP/1.1\r\n");
 	bytes_say(&c->out, "Host: sim.example\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
@@ -180,6 +236,8 @@ struct ask *socket_ask_make(struct client *c)
 		world_pattern(&gw->sim->world, tunnel_up_pattern(ask->id), 0, bytes_room(&c->out, tunnel_up_bytes(ask)),
 		              tunnel_up_bytes(ask));
 		s->ends_first = dice_chance(dice, 30);
+	} else if (ask->kind == ASK_LIVE) {
+		live_say(c, s);
 	} else {
 		echo_say(c, s);
 	}
@@ -243,7 +301,8 @@ static void close_heard(struct client *c, struct socket_script *s, const uint8_t
 	s->close_code = n >= 2 ? (unsigned)bytes[0] << 8 | bytes[1] : 1005;
 	world_trace(c->actor.world, "client %u hears Close %u", c->index, s->close_code);
 	/* What was not said yet is not said any more, and Close is answered with Close. */
-	if (at < c->out.n && !(s->close_said && c->sent == c->out.n)) {
+	if (!s->close_said || at < c->out.n) {
+		s->close_said = true;
 		c->out.n = at;
 		close_add(&c->out, gw_dice(c->gw), s->close_code);
 		s->frame_count = i < s->frame_count ? i + 1 : i;
@@ -278,6 +337,81 @@ static void message_heard(struct client *c, struct socket_script *s, unsigned op
 	}
 }
 
+/* ---- what comes to a patient ---------------------------------------------------------------------------------------------------- */
+
+static bool live_stays(const struct client *c)
+{
+	const struct socket_script *s = c->script;
+
+	return s && s->ask->kind == ASK_LIVE && s->settled && !s->close_said && !s->close_heard && !c->done && !c->error && !c->end_seen;
+}
+
+void socket_push_begins(struct gw *gw, struct ask *push)
+{
+	for (unsigned i = 0; i < gw->client_count; i++)
+		if (live_stays(&gw->clients[i]) && gw->clients[i].script->ask->site == push->site)
+			push->awaited |= UINT64_C(1) << i;
+}
+
+/* Whoever was there from before the push to its answer has it, or it is on the way to him. */
+void socket_push_answered(struct gw *gw, const struct ask *push)
+{
+	for (unsigned i = 0; i < gw->client_count; i++)
+		if ((push->awaited >> i & 1) && live_stays(&gw->clients[i]))
+			gw->clients[i].script->must_hear[push->id] = 1;
+}
+
+static void live_heard(struct client *c, struct socket_script *s, const uint8_t *bytes, uint64_t n)
+{
+	struct world *world = c->actor.world;
+	char text[120] = "";
+	unsigned push, patient;
+
+	memcpy(text, bytes, n < sizeof text - 1 ? (size_t)n : sizeof text - 1);
+	if (strncmp(text, "{\"type\":\"error\",", 16) == 0) {
+		if (s->nonsense-- == 0)
+			world_fail(world, "live %u: an error more than it said nonsense", s->ask->id);
+		return;
+	}
+	if (strncmp(text, "{\"type\":\"reminder\",\"idle_s\":", 28) == 0)
+		return;
+	if (sscanf(text, "{\"type\":\"notification\",\"id\":\"%*32[0-9a-f]\",\"body\":[%u,%u,\"", &push, &patient) != 2 ||
+	    n < 3 || memcmp(bytes + n - 3, "\"]}", 3) != 0)
+		world_fail(world, "live %u: what is this? %s", s->ask->id, text);
+	if (push >= c->gw->ask_count || c->gw->asks[push]->kind != ASK_PUSH || !c->gw->asks[push]->sent)
+		world_fail(world, "live %u: push %u was not sent", s->ask->id, push);
+	if (patient != s->ask->site || c->gw->asks[push]->site != patient)
+		world_fail(world, "live %u: push %u is for another patient", s->ask->id, push);
+	if (s->heard[push])
+		world_fail(world, "live %u: push %u comes twice", s->ask->id, push);
+	s->heard[push] = 1;
+	c->gw->asks[push]->heard++;
+}
+
+static void live_pinged(struct client *c, struct socket_script *s)
+{
+	if (s->ask->kind == ASK_LIVE && s->pings_awaited > 0 && --s->pings_awaited == 0 && !s->close_said)
+		close_say(c, s);
+}
+
+static void live_check(struct client *c, const struct socket_script *s)
+{
+	struct gw *gw = c->gw;
+	struct world *world = &gw->sim->world;
+
+	if (c->error)
+		world_fail(world, "live %u was reset, and its client was polite", s->ask->id);
+	if (!s->close_heard)
+		world_fail(world, "live %u ended without Close", s->ask->id);
+	if (s->close_code == 1013)
+		return; /* slow */
+	if (s->close_code != 1000 && !(gw->drains && s->close_code == 1001))
+		world_fail(world, "live %u was closed with %u", s->ask->id, s->close_code);
+	for (unsigned i = 0; s->close_code == 1000 && i < ASKS_MAX; i++)
+		if (s->must_hear[i] && !s->heard[i])
+			world_fail(world, "live %u was there, and push %u did not come", s->ask->id, i);
+}
+
 /* False: the frame is not whole yet. */
 static bool frame_heard(struct client *c, struct socket_script *s)
 {
@@ -309,14 +443,18 @@ static bool frame_heard(struct client *c, struct socket_script *s)
 	at += head;
 	if (s->close_heard)
 		world_fail(world, "echo %u: something comes behind Close", s->ask->id);
+	s->settled = true;
 	if (opcode == OP_CLOSE) {
 		close_heard(c, s, at, n);
 	} else if (opcode == OP_PING) {
 		pong_say(c, s, at, n);
+		live_pinged(c, s);
 	} else if (opcode == OP_PONG) {
 		if (n != 1 || at[0] < s->ping_seen || at[0] >= s->pings)
 			world_fail(world, "echo %u: a pong that answers nothing, or an older ping than the last", s->ask->id);
 		s->ping_seen = at[0] + 1u;
+	} else if (s->ask->kind == ASK_LIVE) {
+		live_heard(c, s, at, n);
 	} else {
 		message_heard(c, s, opcode, c->in.at[c->in_at - n - head] & 0x80, at, n);
 	}
@@ -379,6 +517,10 @@ void socket_check(struct client *c)
 			           (unsigned long long)s->down, (unsigned long long)tunnel_down_bytes(s->ask));
 		if (gw->strict && c->error)
 			world_fail(world, "tunnel %u was reset, and nobody was at fault", s->ask->id);
+		return;
+	}
+	if (s->ask->kind == ASK_LIVE) {
+		live_check(c, s);
 		return;
 	}
 	if (c->error)

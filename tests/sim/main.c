@@ -34,6 +34,7 @@ static const struct scenario *const scenarios[] = {
 	&SCENARIO_CLIENTS,
 	&SCENARIO_UPSTREAMS,
 	&SCENARIO_SOCKETS,
+	&SCENARIO_LIVE,
 	&SCENARIO_DRAIN,
 	&SCENARIO_TLS,
 	&SCENARIO_TLS_FAULTS,

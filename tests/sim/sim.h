@@ -35,7 +35,7 @@ struct scenario {
 
 extern const struct scenario SCENARIO_PIPES, SCENARIO_ECHO, SCENARIO_RELAY, SCENARIO_STARVE, SCENARIO_SCOPES,
 	SCENARIO_LISTEN, SCENARIO_MAIL, SCENARIO_WAITS, SCENARIO_STALL,
-	SCENARIO_CLIENTS, SCENARIO_UPSTREAMS, SCENARIO_SOCKETS, SCENARIO_DRAIN, SCENARIO_TLS, SCENARIO_TLS_FAULTS; /* the whole gateway */
+	SCENARIO_CLIENTS, SCENARIO_UPSTREAMS, SCENARIO_SOCKETS, SCENARIO_LIVE, SCENARIO_DRAIN, SCENARIO_TLS, SCENARIO_TLS_FAULTS; /* the whole gateway */
 
 void sim_init(struct sim *, const char *scenario, uint64_t seed, bool trace);
 void sim_open(struct sim *, unsigned cores, unsigned buffers, uint64_t chunks_max);
