@@ -6,6 +6,7 @@
 #include "tls/identity.h"
 #include "tls/reason.h"
 #include "tls/secret.h"
+#include "tls/wire.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -55,22 +56,6 @@ const char *tls_step_name(const struct tls *t)
 }
 
 /* ---- small things ---- */
-
-/* The first bytes, without reading them, whichever chunks they lie in. Returns how many there are. */
-static size_t wire_look(const struct pipe *wire, uint8_t *to, size_t n)
-{
-	size_t got = 0;
-
-	for (const struct chunk *chunk = wire->first; chunk && got < n; chunk = chunk->next) {
-		size_t piece = chunk_size(chunk);
-
-		if (piece > n - got)
-			piece = n - got;
-		memcpy(to + got, chunk->bytes + chunk->begin, piece);
-		got += piece;
-	}
-	return got;
-}
 
 /* A record of a few bytes goes out whatever wire_out's bound says; there are few of them. */
 static void seal_small(struct tls *t, uint8_t type, const void *bytes, uint32_t n)

@@ -4,6 +4,7 @@
 #include "tls/client_hello.h"
 #include "tls/reason.h"
 #include "tls/secret.h"
+#include "tls/wire.h"
 
 #include "mbedtls/ecp.h"
 #include "mbedtls/rsa.h"
@@ -87,25 +88,6 @@ static void watch_for_alert(struct tls_handshake *h, const uint8_t *bytes, size_
 
 /* ---- mbedTLS's three callbacks ---- */
 
-static size_t wire_read(struct pipe *wire, uint8_t *to, size_t n)
-{
-	size_t got = 0;
-
-	while (got < n) {
-		size_t piece;
-		const uint8_t *from = pipe_peek(wire, &piece);
-
-		if (!from)
-			break;
-		if (piece > n - got)
-			piece = n - got;
-		memcpy(to + got, from, piece);
-		pipe_consume(wire, piece);
-		got += piece;
-	}
-	return got;
-}
-
 /* The hello as one record, however the client has cut it: tls/hello has seen that it is whole. mbedTLS refuses some that are
  * allowed, such as a first record of three bytes, or one of a version that nobody has yet. */
 static size_t hello_read(struct tls_handshake *h, uint8_t *to, size_t n)
@@ -139,12 +121,10 @@ static size_t hello_read(struct tls_handshake *h, uint8_t *to, size_t n)
 static uint32_t record_bytes(const struct pipe *wire)
 {
 	uint8_t header[TLS_HEADER_BYTES];
-	size_t got = 0;
 
-	for (const struct chunk *chunk = wire->first; chunk && got < sizeof header; chunk = chunk->next)
-		for (size_t i = 0; i < chunk_size(chunk) && got < sizeof header; i++)
-			header[got++] = chunk->bytes[chunk->begin + i];
-	return got == sizeof header ? TLS_HEADER_BYTES + ((uint32_t)header[3] << 8 | header[4]) : 0;
+	if (wire_look(wire, header, sizeof header) < sizeof header)
+		return 0;
+	return TLS_HEADER_BYTES + ((uint32_t)header[3] << 8 | header[4]);
 }
 
 bool tls_handshake_ready(const struct tls_handshake *h)
@@ -159,7 +139,7 @@ bool tls_handshake_ready(const struct tls_handshake *h)
 static int handshake_receive(void *argument, unsigned char *to, size_t n)
 {
 	struct tls_handshake *h = argument;
-	size_t got = 0;
+	size_t got;
 
 	if (h->hello_left > 0)
 		return (int)hello_read(h, to, n);
@@ -173,19 +153,8 @@ static int handshake_receive(void *argument, unsigned char *to, size_t n)
 		h->record_rest = record_bytes(h->wire_in);
 	if (h->record_rest > 0 && n > h->record_rest)
 		n = h->record_rest;
-	while (got < n) {
-		size_t piece;
-		uint8_t *from = pipe_peek(h->wire_in, &piece);
-
-		if (!from)
-			break;
-		if (piece > n - got)
-			piece = n - got;
-		memcpy(to + got, from, piece);
-		watch_for_alert(h, from, piece);
-		pipe_consume(h->wire_in, piece);
-		got += piece;
-	}
+	got = wire_read(h->wire_in, to, n);
+	watch_for_alert(h, to, got);
 	h->record_rest -= h->record_rest < got ? h->record_rest : (uint32_t)got;
 	h->received_bytes += got;
 	if (got > 0)

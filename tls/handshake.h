@@ -5,7 +5,7 @@
  *                                                  └─▶ traffic secrets ─▶ tls/record
  *
  * mbedTLS reads a record's header and then the record, never further, so when it has finished what stands in wire_in are
- * the first records under the new keys. Its whole context is freed then: it holds 40 KB, and we need 200 bytes of it.
+ * the first records under the new keys. Its context, of 40 KB, then goes: freed, or wiped and kept for the next client.
  *
  * Owner: whoever made it; tls_handshake_free.   Thread: the context's.   Units: bytes.
  * Errors: a reason of tls/reason.h, or the pipe's own. The alert that tells the peer is in wire_out already.

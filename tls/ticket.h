@@ -9,7 +9,7 @@
  *   additional data: name, nonce, binding, alike
  *
  * Words:  set      the keys of one time, newest first: the newest seals, all open. Immutable, and shared by all cores
- *         binding  what must be equal where a ticket is used, and is so by configuration: listener, host, protocols, certificates.
+ *         binding  what must be equal where a ticket is used, and is so by configuration: listener, host, protocols.
  *                  The key is derived from it, so a ticket of one host is nothing at another
  *         alike    what must be equal and comes from the client: see ticket_alike_make
  *         box      what one host has on one thread: the callbacks' context
