@@ -1,4 +1,5 @@
 """gateway.py: the program under test: configured, started, watched, ended; and the question whether it is at rest."""
+import contextlib
 import json
 import os
 import pathlib
@@ -152,6 +153,15 @@ class Gateway:
             path.rename(path.with_name(f"told-{path.name}"))
         self.wires = []
         self.start()
+
+    @contextlib.contextmanager
+    def serving(self):
+        """Started, and at the end stopped in order; killed, where that fails."""
+        try:
+            yield self.start()
+            self.stop()
+        finally:
+            self.kill()
 
     def kill(self):
         if self.alive():

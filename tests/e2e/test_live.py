@@ -20,12 +20,8 @@ ROUTES = [{"path": "/live", "serve": "live", "heartbeat": "30s"}, {"prefix": "/p
 def module_gateway(tmp_path_factory, certificates):
     from gateway import Gateway
     gateway = Gateway(tmp_path_factory.mktemp("live"), certificates, routes=ROUTES)
-    try:
-        gateway.start()
+    with gateway.serving():
         yield gateway
-        gateway.stop()
-    finally:
-        gateway.kill()
 
 
 @pytest.fixture

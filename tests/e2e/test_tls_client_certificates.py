@@ -65,11 +65,8 @@ def served(tmp_path_factory, certificates, pki, raw_session):
         hosts=[{"names": [name], "certificates": [pki.server(*HOSTS).configured()], "client_certificates": {**asks, **more}} for name, more in zip(HOSTS, (
             {"required": False}, {"crl": str(lists)}, {"depth": 0}, {"depth": 2},
             {"crl": str(pki.clients.crl("stale", begins=-3, ends=-1))}, {"crl": str(pki.clients.crl())}, {}))])
-    try:
-        yield gateway.start()
-        gateway.stop()
-    finally:
-        gateway.kill()
+    with gateway.serving():
+        yield gateway
 
 
 @pytest.fixture

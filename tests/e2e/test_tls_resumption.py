@@ -22,11 +22,8 @@ def served(tmp_path_factory, certificates, pki):
         {"names": ["a.example.org"], "certificates": one}, {"names": ["b.example.org"], "certificates": one},
         {"names": ["mtls.example.org"], "certificates": [pki.server("mtls.example.org").configured()],
          "client_certificates": {"ca": str(pki.clients.certificate), "required": False}}])
-    try:
-        yield gateway.start()
-        gateway.stop()
-    finally:
-        gateway.kill()
+    with gateway.serving():
+        yield gateway
 
 
 @pytest.fixture

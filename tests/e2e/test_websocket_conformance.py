@@ -17,12 +17,8 @@ MESSAGE_BYTES_MAX = 4 << 20
 def module_gateway(tmp_path_factory, certificates):
     gateway = Gateway(tmp_path_factory.mktemp("conformance"), certificates, routes=[{"path": "/echo", "serve": "echo"}],
                       limits={"websocket_message_bytes_max": MESSAGE_BYTES_MAX})
-    try:
-        gateway.start()
+    with gateway.serving():
         yield gateway
-        gateway.stop()
-    finally:
-        gateway.kill()
 
 
 @pytest.fixture

@@ -27,12 +27,8 @@ def module_gateway(tmp_path_factory, certificates):
                        "deflate_window_bits": str(bits), "deflate_bytes_min": "0"})
     gateway = Gateway(tmp_path_factory.mktemp("deflate"), certificates, routes=routes,
                       limits={"websocket_message_bytes_max": str(MESSAGE_BYTES_MAX)})
-    try:
-        gateway.start()
+    with gateway.serving():
         yield gateway
-        gateway.stop()
-    finally:
-        gateway.kill()
 
 
 @pytest.fixture
