@@ -24,7 +24,9 @@ static size_t exchange_bytes(const struct scope *scope)
 {
 	const struct exchange *x = owner_of(scope, const struct exchange, scope);
 
-	return x->body_in.bytes + x->body_out.bytes + x->arena.bytes;
+	const size_t own = x->body_in.bytes + x->body_out.bytes + x->arena.bytes;
+
+	return own + (x->serve && x->serve->bytes_held ? x->serve->bytes_held(x) : 0);
 }
 
 static void exchange_ended(struct scope *scope)

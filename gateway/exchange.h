@@ -39,6 +39,7 @@ struct serve {
 	void (*step)(struct exchange *);                     /* the exchange's task: look, move, return */
 	void (*ended)(struct exchange *);                    /* gives back what `state` holds; may be NULL */
 	const char *(*where)(const struct exchange *);       /* for dumps; may be NULL */
+	size_t (*bytes_held)(const struct exchange *);       /* beside the exchange's own pipes and arena; may be NULL */
 };
 
 /* What a carrier does for its exchanges. */

@@ -73,10 +73,16 @@ static const char *echo_where(const struct exchange *x)
 	return !w ? "echo" : w->closing ? "echo: closing" : w->pinged ? "echo: ping unanswered" : "echo";
 }
 
+static size_t echo_bytes(const struct exchange *x)
+{
+	return websocket_bytes_held(x->state);
+}
+
 const struct serve SERVE_ECHO = {
 	.name = "echo",
 	.begin = echo_begin,
 	.step = echo_step,
 	.ended = echo_ended,
 	.where = echo_where,
+	.bytes_held = echo_bytes,
 };

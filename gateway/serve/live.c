@@ -249,10 +249,18 @@ static const char *live_where(const struct exchange *x)
 	return v->w.pinged ? "live: ping unanswered" : "live";
 }
 
+static size_t live_bytes(const struct exchange *x)
+{
+	const struct viewer *v = x->state;
+
+	return !v ? 0 : websocket_bytes_held(&v->w) + (v->text ? MESSAGE_BYTES_MAX : 0);
+}
+
 const struct serve SERVE_LIVE = {
 	.name = "live",
 	.begin = live_begin,
 	.step = live_step,
 	.ended = live_ended,
 	.where = live_where,
+	.bytes_held = live_bytes,
 };

@@ -145,3 +145,8 @@ void websocket_ended(struct websocket *w)
 	if (w && w->deflate)
 		ws_deflate_fini(w->deflate);
 }
+
+size_t websocket_bytes_held(const struct websocket *w)
+{
+	return w && w->deflate ? w->deflate->bytes_held : 0;
+}

@@ -48,4 +48,7 @@ void websocket_over(struct exchange *, const struct reason *);
 /* In the target's `ended`; NULL is harmless. */
 void websocket_ended(struct websocket *);
 
+/* What zlib has for it at the moment; NULL is harmless. */
+size_t websocket_bytes_held(const struct websocket *);
+
 #endif

@@ -1,5 +1,6 @@
 """permessage-deflate, the chapters 12 and 13 of the Autobahn suite: by zlib through Python, by python3-websockets, and by hand."""
 import asyncio
+import json
 import random
 import zlib
 
@@ -312,6 +313,17 @@ def test_a_bomb_ends_at_its_bound_and_costs_little(echo, tls):
         sock.gone()
         sock.close()
     assert echo.memory_kib() - before < 100 * 256 * SLOW, "a hundred times a pipe, a chunk and a window"
+
+
+@pytest.mark.parametrize("path, least, most", [("/takeover", 200_000, 330_000), ("/usual", 0, 10_000)])
+def test_what_a_socket_keeps_for_packing_is_told_as_held(echo, path, least, most):
+    sock, _, packer = open_deflate(echo, False, path)
+    sock.send(packer.message(TEXT, json_like(700)))
+    assert read_message(sock, packer)[1] == json_like(700)
+    scopes = [scope for scope in json.loads(echo.admin_text("/scopes?full"))["scopes"] if scope["step"] == "echo"]
+    assert len(scopes) == 1 and least <= scopes[0]["bytes_held"] <= most, scopes
+    sock.send(NOW_CLOSE)
+    sock.wire.sock.close()
 
 
 def test_a_bomb_within_the_bound_is_a_message(echo):
