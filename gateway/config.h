@@ -53,6 +53,7 @@
 	limit(memory_bytes_max, SIZE, 1 << 30, 1 << 20, CONFIG_SIZE_BYTES_MAX) /* per core, for bytes on their way */ \
 	limit(websocket_message_bytes_max, SIZE, 1 << 20, 125, 1 << 30) \
 	limit(push_bytes_max, SIZE, 64 << 10, 128, 16 << 20)          /* of one push, as JSON */ \
+	limit(live_message_bytes_max, SIZE, 4 << 10, 125, 1 << 20)    /* of a message of a patient's client */ \
 	limit(live_queue_bytes_max, SIZE, 256 << 10, 1 << 10, 1 << 30) /* notifications that wait for one socket's reader, */ \
 	limit(live_queue_count_max, COUNT, 64, 1, 65536)              /* and how many; above either he is disconnected */ \
 	limit(tls_handshakes_max, COUNT, 1024, 1, 100000)             /* per core; those whose memory exists at once */ \

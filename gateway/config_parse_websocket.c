@@ -3,6 +3,7 @@
 #include "ring/base.h"
 #include "ws/extension.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #define DEFLATE_WINDOW_BITS 12u /* 4 KiB: pays for JSON of some hundred bytes, at a sixth of what 15 would hold */
@@ -19,17 +20,27 @@ static bool token(const char *word)
  * would never match, and nobody would know why. */
 static const char *origin_wrong(const char *origin)
 {
-	static const char host_chars[] = "abcdefghijklmnopqrstuvwxyz0123456789.-_[]:";
-	bool https = strncmp(origin, "https://", 8) == 0;
-	const char *host, *port;
+	static const char scheme_chars[] = "abcdefghijklmnopqrstuvwxyz0123456789+-.", letters[] = "abcdefghijklmnopqrstuvwxyz0123456789";
+	const size_t scheme = strspn(origin, scheme_chars);
+	const char *host = origin + scheme + 3, *port;
+	size_t size;
 
-	if (!https && strncmp(origin, "http://", 7) != 0)
+	/* Pages of a browser have http or https; an app that wraps pages has a scheme of its own, such as capacitor://localhost. */
+	if (scheme == 0 || strncmp(origin + scheme, "://", 3) != 0)
 		return "is no origin; write one such as https://edc.example.org, or same";
-	host = origin + (https ? 8 : 7);
-	if (!*host || host[strspn(host, host_chars)] != '\0')
+	if (strchr(host, '*'))
+		return "has a *, which stands alone for every origin; name each host";
+	size = host[0] == '[' ? strspn(host + 1, "0123456789abcdef:.") + 2 : strspn(host, "abcdefghijklmnopqrstuvwxyz0123456789.-_");
+	port = host + size;
+	if (size == 0 || (host[0] == '[' ? size < 4 || port[-1] != ']' : strpbrk(host, letters) == NULL) || (*port != '\0' && *port != ':'))
 		return "has more, or less, than scheme, host and port; write it such as https://edc.example.org:8443";
-	port = strrchr(host, ':');
-	if (port && !strchr(port, ']') && strcmp(port, https ? ":443" : ":80") == 0)
+	if (*port == '\0')
+		return NULL;
+	size = strspn(port + 1, "0123456789");
+	if (size == 0 || size > 5 || port[1 + size] != '\0' || port[1] == '0' || atoi(port + 1) > 65535)
+		return "has no port behind its colon; write 1 to 65535, or remove the colon";
+	if ((scheme == 5 && strncmp(origin, "https", 5) == 0 && strcmp(port, ":443") == 0) ||
+	    (scheme == 4 && strncmp(origin, "http", 4) == 0 && strcmp(port, ":80") == 0))
 		return "names its scheme's usual port, which browsers leave out; remove it";
 	return NULL;
 }
@@ -49,6 +60,8 @@ static void protocols_read(struct parse *parse, const struct written_route *writ
 	unsigned list = config_place_key(&parse->places, mapping, "protocols");
 	unsigned entry = list ? config_place_first(&parse->places, list) : 0;
 
+	if (list && written->protocols_count == 0)
+		key_error(parse, list, &CONFIG_VALUE_BAD, "protocols is empty; name those that are spoken here, or remove it");
 	websocket->protocols = parse_piece(parse, written->protocols_count, sizeof *websocket->protocols);
 	websocket->protocol_count = written->protocols_count;
 	for (unsigned i = 0; i < written->protocols_count; i++, entry = parse_next(parse, entry)) {
@@ -60,13 +73,23 @@ static void protocols_read(struct parse *parse, const struct written_route *writ
 	}
 }
 
-static void origins_read(struct parse *parse, const struct written_route *written, unsigned mapping, struct config_websocket *websocket)
+static void origins_read(struct parse *parse, const struct written_route *written, unsigned mapping, enum config_target target,
+	struct config_websocket *websocket)
 {
 	unsigned list = config_place_key(&parse->places, mapping, "origins");
 	unsigned entry = list ? config_place_first(&parse->places, list) : 0;
 
-	if (!list)
+	if (!list) {
+		/* An echo tells nobody anything; a page of another origin has no business with a patient. Said, so that it is seen. */
+		const bool any = target == CONFIG_ECHO;
+
+		websocket->origins = any ? CONFIG_ORIGINS_ANY : CONFIG_ORIGINS_LISTED;
+		websocket->origin_same = !any;
+		websocket->origin_list = parse_piece(parse, 1, sizeof *websocket->origin_list);
+		websocket->origin_list[0] = any ? "*" : "same";
+		websocket->origin_count = 1;
 		return;
+	}
 	/* Read as "not said" it might open to all what was meant for nobody. */
 	if (written->origins_count == 0)
 		key_error(parse, list, &CONFIG_VALUE_BAD, "origins is empty; name those whose pages may connect, or remove it");
@@ -118,7 +141,7 @@ void config_parse_websocket(struct parse *parse, unsigned i, unsigned mapping)
 	websocket->deflate_window_bits = DEFLATE_WINDOW_BITS;
 	websocket->deflate_bytes_min = DEFLATE_BYTES_MIN;
 	protocols_read(parse, written, mapping, websocket);
-	origins_read(parse, written, mapping, websocket);
+	origins_read(parse, written, mapping, route->target, websocket);
 	parse_bool(parse, mapping, "deflate", written->deflate, &websocket->deflate);
 	parse_bool(parse, mapping, "deflate_takeover", written->deflate_takeover, &websocket->deflate_takeover);
 	parse_number(parse, mapping, "deflate_window_bits", written->deflate_window_bits, KIND_COUNT, WS_WINDOW_BITS_MIN,
@@ -135,7 +158,7 @@ void config_parse_websocket(struct parse *parse, unsigned i, unsigned mapping)
 size_t config_websocket_size(const struct written_route *written)
 {
 	size_t size = parse_piece_size(written->protocols_count * sizeof(const char *)) +
-		parse_piece_size(written->origins_count * sizeof(const char *));
+		parse_piece_size((written->origins_count + 1) * sizeof(const char *));
 
 	for (unsigned i = 0; i < written->protocols_count; i++)
 		size += parse_word_size(written->protocols[i]);

@@ -52,7 +52,8 @@ const struct reason FORM_TOO_LARGE = { "form_too_large", "the form is larger tha
 const struct reason PATIENT_MISSING = { "patient_missing",
 	"a patient is needed: GET /live?patient=P, POST /push/P" };
 const struct reason PATIENT_NAME_BAD = { "patient_name_bad",
-	"a patient is named by 1 to 128 bytes of UTF-8 without control characters" };
+	"a patient is named by 1 to 128 bytes of UTF-8 without control characters and slashes of either kind, and not by . or .." };
+const struct reason PUSH_ORIGIN = { "push_origin", "pages of another origin may not push; back-ends, which send no Origin, may" };
 const struct reason PUSH_TOO_LARGE = { "push_too_large", "the push is larger than limits.push_bytes_max" };
 const struct reason PUSH_NOT_JSON = { "push_not_json", "a push is one JSON object in UTF-8, without a member twice" };
 const struct reason PUSH_BODY_MISSING = { "push_body_missing", "a push has a member named body, with what the patient is to get" };
@@ -305,6 +306,7 @@ static const struct verdict VERDICTS[] = {
 	{ &FORM_TOO_LARGE, 413, 0, DEBUG },
 	{ &PATIENT_MISSING, 400, 0, DEBUG },
 	{ &PATIENT_NAME_BAD, 400, 0, DEBUG },
+	{ &PUSH_ORIGIN, 403, 0, DEBUG },
 	{ &PUSH_TOO_LARGE, 413, 0, DEBUG },
 	{ &PUSH_NOT_JSON, 400, 0, DEBUG },
 	{ &PUSH_BODY_MISSING, 400, 0, DEBUG },

@@ -57,6 +57,7 @@ extern const struct reason FORM_EXPECTED;      /* 415: the body is no form */
 extern const struct reason FORM_TOO_LARGE;     /* 413 */
 extern const struct reason PATIENT_MISSING;          /* 400: no patient in the query of /live, or behind /push/ */
 extern const struct reason PATIENT_NAME_BAD;         /* 400: too long, not UTF-8, or with a control character */
+extern const struct reason PUSH_ORIGIN;              /* 403: a browser's page of another origin */
 extern const struct reason PUSH_TOO_LARGE;           /* 413: above limits.push_bytes_max */
 extern const struct reason PUSH_NOT_JSON;            /* 400: the request's body is no JSON object */
 extern const struct reason PUSH_BODY_MISSING;        /* 400: it has no member "body" */

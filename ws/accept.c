@@ -162,7 +162,16 @@ static bool origin_welcome(const struct ws_request *request, const struct ws_ter
 	for (size_t i = 0; i < terms->origin_count; i++)
 		if (text_same_any_case(origin, text_of(terms->origin_list[i])))
 			return true;
-	return terms->origins == WS_ORIGINS_SAME_HOST && origin_same_host(origin, host, request->secure);
+	return terms->origins == WS_ORIGINS_SAME_HOST && host.size > 0 && origin_same_host(origin, host, request->secure);
+}
+
+bool ws_origin_welcome(const struct ws_request *request, const struct ws_terms *terms)
+{
+	struct ws_text host;
+
+	if (!field_single(request, "host", &host))
+		host = (struct ws_text){ "", 0 };  /* nobody's page is of no host */
+	return origin_welcome(request, terms, host);
 }
 
 /* The first of the client's, which are "ordered by preference" (§4.1), that is spoken here. A subprotocol's name is compared

@@ -69,6 +69,9 @@ struct ws_acceptance {
 /* NULL: accepted, and *acceptance is filled. Otherwise the first rule that the request breaks. */
 const struct reason *ws_accept(struct ws_acceptance *, const struct ws_request *, const struct ws_terms *);
 
+/* The rule of `origins` alone, for requests of other kinds that a foreign page must not make. */
+bool ws_origin_welcome(const struct ws_request *, const struct ws_terms *);
+
 /* Sec-WebSocket-Accept for a Sec-WebSocket-Key of any size; also what a client compares the answer with. */
 void ws_accept_key(char accept[static WS_ACCEPT_KEY_SIZE + 1], struct ws_text key);
 

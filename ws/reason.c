@@ -16,7 +16,7 @@ REASON(WS_MASK_FORBIDDEN, "ws_mask_forbidden", "a frame from a server is masked"
 REASON(WS_LENGTH_NOT_MINIMAL, "ws_length_not_minimal", "a frame's length is not written in the shortest form");
 REASON(WS_LENGTH_NEGATIVE, "ws_length_negative", "a frame's 64-bit length has its highest bit set");
 REASON(WS_FRAME_TOO_LARGE, "ws_frame_too_large", "a frame is larger than the limit frame_bytes_max");
-REASON(WS_MESSAGE_TOO_LARGE, "ws_message_too_large", "a message is larger than the limit message_bytes_max");
+REASON(WS_MESSAGE_TOO_LARGE, "ws_message_too_large", "a message is larger than limits.websocket_message_bytes_max, on live limits.live_message_bytes_max");
 
 REASON(WS_TEXT_NOT_UTF8, "ws_text_not_utf8", "a text message is not UTF-8");
 REASON(WS_DEFLATE_BROKEN, "ws_deflate_broken", "a compressed message cannot be decompressed, or is cut");

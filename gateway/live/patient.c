@@ -30,6 +30,10 @@ const struct reason *patient_judge(struct http_text name)
 	if (name.size > PATIENT_BYTES_MAX)
 		return &PATIENT_NAME_BAD;
 	ws_utf8_init(&utf8);
+	/* POST /push/P must be able to name him: what cannot be one segment of a path is no name. */
+	if (memchr(bytes, '/', name.size) || memchr(bytes, '\\', name.size) || (bytes[0] == '.' && name.size == 1) ||
+	    (name.size == 2 && bytes[0] == '.' && bytes[1] == '.'))
+		return &PATIENT_NAME_BAD;
 	if (ws_utf8_feed(&utf8, bytes, name.size) < name.size || !ws_utf8_whole(&utf8) || has_control(bytes, name.size))
 		return &PATIENT_NAME_BAD;
 	return NULL;

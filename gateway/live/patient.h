@@ -40,8 +40,8 @@ struct patients {
 	uint64_t seed[2];
 };
 
-/* NULL: a name that a patient may have. PATIENT_MISSING for an empty one, PATIENT_NAME_BAD for one that is too long, is not UTF-8 or
- * holds a control character. */
+/* NULL: a name that a patient may have. PATIENT_MISSING for an empty one, PATIENT_NAME_BAD for one that is too long, is not UTF-8,
+ * holds a control character, or could not be one segment of a path ("/", "\", "." and ".."). */
 const struct reason *patient_judge(struct http_text name);
 
 /* The name in one segment of a normalised path: escapes are opened into `name`, which has room for PATIENT_BYTES_MAX. NULL, or

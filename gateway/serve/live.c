@@ -22,8 +22,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define MESSAGE_BYTES_MAX 4096u          /* of a client: an ack is a hundred */
-
 struct viewer {
 	struct websocket w;
 	struct live_socket socket;
@@ -32,7 +30,7 @@ struct viewer {
 	uint64_t active_ms;              /* when the client last said something */
 	bool reminded;                   /* since then */
 	char *text;                      /* a message that comes in pieces; NULL: none does */
-	size_t text_bytes;
+	size_t text_bytes, text_space;
 };
 
 /* ---- the opening handshake ------------------------------------------------------------------------------------------------ */
@@ -71,8 +69,7 @@ static void live_begin(struct exchange *x)
 
 static void live_attach(struct exchange *x, struct viewer *v)
 {
-	const uint64_t most = x->worker->config->limits.websocket_message_bytes_max;
-	const struct ws_limits limits = { .message_bytes_max = most < MESSAGE_BYTES_MAX ? most : MESSAGE_BYTES_MAX };
+	const struct ws_limits limits = { .message_bytes_max = x->worker->config->limits.live_message_bytes_max };
 
 	websocket_attach(x, &v->w, &limits, "heartbeat", x->route->heartbeat_ms);
 	v->active_ms = x->worker->core.now_ms;
@@ -114,7 +111,7 @@ static void text_drop(struct viewer *v)
 {
 	free(v->text);
 	v->text = NULL;
-	v->text_bytes = 0;
+	v->text_bytes = v->text_space = 0;
 }
 
 /* Most messages are one piece, and are read where they lie. */
@@ -126,11 +123,12 @@ static void piece_received(struct exchange *x, struct viewer *v, const struct ws
 		message_received(x, v, (struct http_text){ (const char *)piece->bytes, piece->n }, is_text);
 		return;
 	}
-	if (!v->text) {
-		v->text = malloc(MESSAGE_BYTES_MAX);
+	/* The engine keeps the limit; memory is taken for what has come. */
+	if (v->text_bytes + piece->n > v->text_space || !v->text) {
+		v->text_space = 2 * (v->text_bytes + piece->n) + 64;
+		v->text = realloc(v->text, v->text_space);
 		check(v->text);
 	}
-	check(piece->n <= MESSAGE_BYTES_MAX - v->text_bytes); /* the engine keeps the limit */
 	if (piece->n > 0)
 		memcpy(v->text + v->text_bytes, piece->bytes, piece->n);
 	v->text_bytes += piece->n;
@@ -215,7 +213,10 @@ static void live_step(struct exchange *x)
 		exchange_note(x, &LIVE_SLOW_READER);
 		websocket_goodbye(x, &v->w, &LIVE_SLOW_READER);
 	}
-	/* Behind a Close nothing is written: a push must not count a socket that it cannot reach. */
+	/* What was counted as delivered is written before a Close of the client is read and answered. Behind ours nothing is: a push
+	 * must not count a socket that it cannot reach. */
+	if (!v->w.closing)
+		live_write(v);
 	if (!live_read(x, v) || v->w.closing || ws_over(&v->w.ws)) {
 		live_leave(&v->socket);
 		return;
@@ -253,7 +254,7 @@ static size_t live_bytes(const struct exchange *x)
 {
 	const struct viewer *v = x->state;
 
-	return !v ? 0 : websocket_bytes_held(&v->w) + (v->text ? MESSAGE_BYTES_MAX : 0);
+	return !v ? 0 : websocket_bytes_held(&v->w) + v->text_space;
 }
 
 const struct serve SERVE_LIVE = {

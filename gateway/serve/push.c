@@ -11,6 +11,7 @@
 #include "gateway/live/json.h"
 #include "gateway/live/live.h"
 #include "gateway/serve/serve.h"
+#include "gateway/serve/websocket.h"
 #include "gateway/verdict.h"
 
 #include <stdio.h>
@@ -62,6 +63,8 @@ static void push_begin(struct exchange *x)
 		reason = get ? &TARGET_NOT_BUILT : &METHOD_NOT_ALLOWED;
 	else if (!reason && x->request.method != HTTP_METHOD_POST)
 		reason = &METHOD_NOT_ALLOWED;
+	else if (!reason && !websocket_own_page(x))
+		reason = &PUSH_ORIGIN;
 	else if (!reason && x->request.has_length && x->request.content_length > x->worker->config->limits.push_bytes_max)
 		reason = &PUSH_TOO_LARGE;
 	x->allow = slash ? "GET, HEAD" : "POST";

@@ -19,9 +19,9 @@ static bool field_find(const void *from, const char *name, unsigned index, struc
 	return true;
 }
 
-const struct reason *websocket_judge(const struct exchange *x, enum ws_origins otherwise, struct ws_acceptance *acceptance)
+static struct ws_request request_of(const struct exchange *x)
 {
-	const struct ws_request request = {
+	return (struct ws_request){
 		.method = { x->request.method_text.bytes, x->request.method_text.size },
 		.http_major = 1,
 		.http_minor = x->request.version_minor,
@@ -29,6 +29,19 @@ const struct reason *websocket_judge(const struct exchange *x, enum ws_origins o
 		.field = field_find,
 		.from = &x->request,
 	};
+}
+
+bool websocket_own_page(const struct exchange *x)
+{
+	const struct ws_request request = request_of(x);
+	const struct ws_terms terms = { .origins = WS_ORIGINS_SAME_HOST };
+
+	return ws_origin_welcome(&request, &terms);
+}
+
+const struct reason *websocket_judge(const struct exchange *x, enum ws_origins otherwise, struct ws_acceptance *acceptance)
+{
+	const struct ws_request request = request_of(x);
 	struct websocket_terms terms;
 	const struct reason *reason;
 

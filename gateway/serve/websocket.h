@@ -30,6 +30,10 @@ struct websocket {
 /* By what the route says; `otherwise`: whose pages may connect where it does not. NULL: the request may become a WebSocket. */
 const struct reason *websocket_judge(const struct exchange *, enum ws_origins otherwise, struct ws_acceptance *);
 
+/* Is this request made by a program, or by a page of the host that it asks? A browser sends Origin with every request that changes
+ * something, and the cookies and certificate of whoever sits before it. */
+bool websocket_own_page(const struct exchange *);
+
 /* Answers 101. websocket_ended is owed in the target's `ended`. */
 void websocket_accept(struct exchange *, struct websocket *, const struct ws_acceptance *);
 

@@ -107,6 +107,48 @@ def test_a_push_reaches_every_socket_of_its_patient_on_both_cores_and_nobody_els
         close(wire)
 
 
+def test_what_is_counted_as_delivered_comes_before_the_answer_to_a_close(gateway):
+    """A client leaves while he is pushed to: either the push does not count him, or he gets it before our Close."""
+    said = got = 0
+    pusher = gateway.connect()
+    for number in range(300 * SLOW):
+        wire = open_live(gateway, "leaver")
+        body = b'{"body":%d}' % number
+        pusher.send(b"POST /push/leaver HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body))
+        wire.send(frame(CLOSE, (1000).to_bytes(2, "big")))
+        answer = pusher.response()
+        said += json.loads(answer.body)["delivered"]
+        while (seen := read_frame(wire))[0] != CLOSE:
+            got += seen[0] == TEXT
+        wire.ended()
+    assert got == said > 0, f"{said} said to be delivered, {got} came"
+    pusher.sock.close()
+
+
+@pytest.mark.parametrize("name", ["a%2Fb", "a%5Cb", ".", ".."])
+def test_a_patient_whom_no_push_could_name_does_not_come_in(gateway, name):
+    wire = gateway.connect()
+    wire.send(upgrade_bytes(f"/live?patient={name}"))
+    refused(wire.response(), 400, "patient_name_bad")
+    wire.sock.close()
+
+
+@pytest.mark.parametrize("tls", [False, True])
+def test_a_page_of_another_origin_does_not_push(gateway, tls):
+    own = f"{'https' if tls else 'http'}://localhost"
+    for origin, status in ((own, 202), (None, 202), ("https://evil.example", 403), ("null", 403), (own + ".evil.example", 403),
+                           (f"{'http' if tls else 'https'}://localhost", 403)):
+        wire = gateway.connect(tls)
+        field = f"Origin: {origin}\r\n" if origin else ""
+        wire.send(f"POST /push/q HTTP/1.1\r\nHost: localhost\r\n{field}Content-Type: text/plain\r\nContent-Length: 10\r\n\r\n{{\"body\":1}}".encode())
+        answer = wire.response()
+        if status == 202:
+            assert answer.status == 202, (origin, answer)
+        else:
+            refused(answer, 403, "push_origin")
+        wire.sock.close()
+
+
 def test_a_patient_who_is_away_gets_nothing_and_the_answer_says_so(gateway):
     assert push(gateway, "nobody", {"body": 1, "ttl": "1h"})["delivered"] == 0
     wire = open_live(gateway, "gone")

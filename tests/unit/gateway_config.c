@@ -355,7 +355,7 @@ Test(config, a_file_that_says_little_gets_every_default)
 		"cores: auto\nadmin: /a.sock\nstate: /etc/postern/state\nlog:\n  access: off\n  level: info\n  paths: route\n"
 		"\nlimits:\n  connections_max: 10000\n  head_bytes_max: 16k\n  uri_bytes_max: 8k\n"
 		"  fields_max: 100\n  body_bytes_max: 64M\n  memory_bytes_max: 1G\n"
-		"  websocket_message_bytes_max: 1M\n  push_bytes_max: 64k\n  live_queue_bytes_max: 256k\n  live_queue_count_max: 64\n"
+		"  websocket_message_bytes_max: 1M\n  push_bytes_max: 64k\n  live_message_bytes_max: 4k\n  live_queue_bytes_max: 256k\n  live_queue_count_max: 64\n"
 		"  tls_handshakes_max: 1024\n  tls_handshakes_queued_max: 4096\n"
 		"\ntimeouts:\n  tls_handshake: 10s\n  request_head: 10s\n  request_body: 30s\n  keep_alive: 75s\n"
 		"  send: 30s\n  upstream_connect: 5s\n  upstream_response: 1m\n  upstream_body: 1m\n"
@@ -1446,15 +1446,17 @@ Test(config, a_websocket_is_offered_what_its_route_says)
 		"admin: a\nroutes:\n  - { path: /a, serve: echo }\n"
 		"  - { path: /b, serve: echo, deflate: true, deflate_takeover: true, deflate_window_bits: 9, deflate_bytes_min: 1k,\n"
 		"      protocols: [ chat.v2, chat ], origins: [ same, 'HTTPS://Edc.Example.org:8443', 'http://[::1]:81' ] }\n"
-		"  - { path: /c, serve: live, deflate: true, origins: [ '*' ] }\n");
+		"  - { path: /c, serve: live, deflate: true, origins: [ '*' ] }\n"
+		"  - { path: /d, serve: live }\n");
 
 	cr_assert_not_null(config);
+	cr_expect(config->routes[3].websocket.origins == CONFIG_ORIGINS_LISTED && config->routes[3].websocket.origin_same);
 
 	const struct config_websocket *silent = &config->routes[0].websocket, *all = &config->routes[1].websocket,
 				      *live = &config->routes[2].websocket;
 
 	cr_expect(!silent->deflate && silent->protocol_count == 0);
-	cr_expect_eq(silent->origins, CONFIG_ORIGINS_UNSAID);
+	cr_expect_eq(silent->origins, CONFIG_ORIGINS_ANY);
 	cr_expect(all->deflate && all->deflate_takeover);
 	cr_expect_eq(all->deflate_window_bits, 9);
 	cr_expect_eq(all->deflate_bytes_min, 1024);
@@ -1470,7 +1472,7 @@ Test(config, a_websocket_is_offered_what_its_route_says)
 	config_free(config);
 	expect_round_trip("admin: a\nroutes:\n  - { path: /b, serve: echo, deflate: true, deflate_takeover: true, deflate_window_bits: 9,\n"
 		"      protocols: [ chat.v2, chat ], origins: [ same, 'https://edc.example.org:8443' ] }\n"
-		"  - { path: /c, serve: live, deflate: true, origins: [ '*' ] }\n");
+		"  - { path: /c, serve: live, deflate: true, origins: [ '*' ] }\n  - { path: /d, serve: live }\n  - { path: /e, serve: echo }\n");
 }
 
 Test(config, what_a_websocket_cannot_be_offered_is_told)
@@ -1488,7 +1490,9 @@ Test(config, what_a_websocket_cannot_be_offered_is_told)
 		"  - { path: /g, serve: echo, origins: [] }\n"
 		"  - { path: /h, proxy: e, deflate: true, origins: [ same ] }\n"
 		"  - { path: /i, serve: count, protocols: [ x ] }\n"
-		"  - { path: /j, serve: ecko, deflate: true }\n",
+		"  - { path: /j, serve: ecko, deflate: true }\n"
+		"  - { path: /k, serve: echo, origins: [ 'https://a.b:', 'https://a.b:99999', 'https://:8443', 'https://a:b:c', 'https://...',\n"
+		"      'https://*.a.b', 'https://[::1', 'capacitor://localhost', 'https://[::1]:8443' ], protocols: [] }\n",
 		AT("4:39") "\"on\" is no word of deflate; known are: false, true\n"
 		AT("5:30") "route 2 has \"deflate_takeover\" without \"deflate: true\", so it does nothing; give that too or remove it\n"
 		AT("5:54") "route 2 has \"deflate_window_bits\" without \"deflate: true\", so it does nothing; give that too or remove it\n"
@@ -1505,5 +1509,13 @@ Test(config, what_a_websocket_cannot_be_offered_is_told)
 		AT("11:27") "route 8 has \"deflate\", which belongs to \"serve: echo\" and \"serve: live\"; remove it\n"
 		AT("11:42") "route 8 has \"origins\", which belongs to \"serve: echo\" and \"serve: live\"; remove it\n"
 		AT("12:31") "route 9 has \"protocols\", which belongs to \"serve: echo\" and \"serve: live\"; remove it\n"
-		AT("13:24") "\"ecko\" is no word of serve; known are: count, live, push, echo\n");
+		AT("13:24") "\"ecko\" is no word of serve; known are: count, live, push, echo\n"
+		AT("14:41") "the origin \"https://a.b:\" has no port behind its colon; write 1 to 65535, or remove the colon\n"
+		AT("14:57") "the origin \"https://a.b:99999\" has no port behind its colon; write 1 to 65535, or remove the colon\n"
+		AT("14:78") "the origin \"https://:8443\" has more, or less, than scheme, host and port; write it such as https://edc.example.org:8443\n"
+		AT("14:95") "the origin \"https://a:b:c\" has no port behind its colon; write 1 to 65535, or remove the colon\n"
+		AT("14:112") "the origin \"https://...\" has more, or less, than scheme, host and port; write it such as https://edc.example.org:8443\n"
+		AT("15:7") "the origin \"https://*.a.b\" has a *, which stands alone for every origin; name each host\n"
+		AT("15:24") "the origin \"https://[::1\" has more, or less, than scheme, host and port; write it such as https://edc.example.org:8443\n"
+		AT("15:89") "protocols is empty; name those that are spoken here, or remove it\n");
 }

@@ -43,6 +43,12 @@ Test(gateway_live_patient, a_name_is_short_utf8_without_controls)
 	takes("\x7f", 1, &PATIENT_NAME_BAD);
 	takes("\xc2\x85", 2, &PATIENT_NAME_BAD);          /* U+0085, next line */
 	takes("\xc2\xa0", 2, NULL);
+	takes("a/b", 3, &PATIENT_NAME_BAD);
+	takes("a\\b", 3, &PATIENT_NAME_BAD);
+	takes(".", 1, &PATIENT_NAME_BAD);
+	takes("..", 2, &PATIENT_NAME_BAD);
+	takes("...", 3, NULL);
+	takes(".a", 2, NULL);
 }
 
 Test(gateway_live_patient, a_segment_s_escapes_are_opened)
