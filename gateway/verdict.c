@@ -55,7 +55,7 @@ const struct reason PATIENT_NAME_BAD = { "patient_name_bad",
 	"a patient is named by 1 to 128 bytes of UTF-8 without control characters and slashes of either kind, and not by . or .." };
 const struct reason PUSH_ORIGIN = { "push_origin", "pages of another origin may not push; back-ends, which send no Origin, may" };
 const struct reason PUSH_TOO_LARGE = { "push_too_large", "the push is larger than limits.push_bytes_max" };
-const struct reason PUSH_NOT_JSON = { "push_not_json", "a push is one JSON object in UTF-8, without a member twice" };
+const struct reason PUSH_NOT_JSON = { "push_not_json", "a push is one JSON object in UTF-8, without a member twice or a number beyond 1e308" };
 const struct reason PUSH_BODY_MISSING = { "push_body_missing", "a push has a member named body, with what the patient is to get" };
 const struct reason PUSH_MEMBER_UNKNOWN = { "push_member_unknown", "a push has the members body and ttl, and no others" };
 const struct reason PUSH_TTL_BAD = { "push_ttl_bad", "ttl is a duration such as 90s, 30m or 1h, of at most 30 days" };

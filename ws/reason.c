@@ -15,13 +15,13 @@ REASON(WS_MASK_MISSING, "ws_mask_missing", "a frame from a client is not masked"
 REASON(WS_MASK_FORBIDDEN, "ws_mask_forbidden", "a frame from a server is masked");
 REASON(WS_LENGTH_NOT_MINIMAL, "ws_length_not_minimal", "a frame's length is not written in the shortest form");
 REASON(WS_LENGTH_NEGATIVE, "ws_length_negative", "a frame's 64-bit length has its highest bit set");
-REASON(WS_FRAME_TOO_LARGE, "ws_frame_too_large", "a frame is larger than the limit frame_bytes_max");
+REASON(WS_FRAME_TOO_LARGE, "ws_frame_too_large", "a frame is larger than limits.websocket_frame_bytes_max");
 REASON(WS_MESSAGE_TOO_LARGE, "ws_message_too_large", "a message is larger than limits.websocket_message_bytes_max, on live limits.live_message_bytes_max");
 
 REASON(WS_TEXT_NOT_UTF8, "ws_text_not_utf8", "a text message is not UTF-8");
 REASON(WS_DEFLATE_BROKEN, "ws_deflate_broken", "a compressed message cannot be decompressed, or is cut");
 REASON(WS_FRAGMENTS_TOO_SMALL, "ws_fragments_too_small",
-	"a message has more small fragments than the limit small_fragments_max");
+	"a message has more small fragments than limits.websocket_small_fragments_max");
 REASON(WS_CLOSE_TOO_SHORT, "ws_close_too_short", "a close frame carries half a code");
 REASON(WS_CLOSE_CODE_INVALID, "ws_close_code_invalid", "a close frame carries a code that no frame may carry");
 REASON(WS_CLOSE_TEXT_NOT_UTF8, "ws_close_text_not_utf8", "a close frame's text is not UTF-8");

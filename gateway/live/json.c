@@ -96,34 +96,22 @@ static const struct reason *members_check(json_t *root)
 	return json_object_get(root, "body") ? NULL : &PUSH_BODY_MISSING;
 }
 
-static void body_take(struct push_text *push, struct http_text text, const json_t *body)
-{
-	if (member_find(text, "body", &push->body))
-		return;
-	/* Its name was written with escapes ("b\u006fdy"). */
-	push->own = json_dumps(body, JSON_COMPACT | JSON_ENCODE_ANY);
-	check(push->own);
-	push->body = http_text_of(push->own);
-}
-
+/* jansson judges; the bytes are passed on as they are. Whole numbers are read as real ones, because the reader may know larger ones than
+ * jansson does. */
 const struct reason *push_text_read(struct push_text *push, struct http_text text)
 {
-	json_t *root = json_loadb(text.size > 0 ? text.bytes : "", text.size, JSON_REJECT_DUPLICATES, NULL);
+	json_t *root = json_loadb(text.size > 0 ? text.bytes : "", text.size,
+	                          JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL | JSON_DECODE_INT_AS_REAL, NULL);
 	const struct reason *reason = json_is_object(root) ? members_check(root) : &PUSH_NOT_JSON;
 
 	*push = (struct push_text){ .ttl_ms = 0 };
 	if (!reason)
 		reason = ttl_read(&push->ttl_ms, json_object_get(root, "ttl"));
-	if (!reason)
-		body_take(push, text, json_object_get(root, "body"));
+	/* A name that is written with escapes ("b\u006fdy") is not looked through. */
+	if (!reason && !member_find(text, "body", &push->body))
+		reason = &PUSH_BODY_MISSING;
 	json_decref(root);
 	return reason;
-}
-
-void push_text_fini(struct push_text *push)
-{
-	free(push->own);
-	*push = (struct push_text){ .ttl_ms = 0 };
 }
 
 /* ---- a client ----------------------------------------------------------------------------------------------------------------- */

@@ -5,7 +5,7 @@
  *
  * A body reaches the patient as it was written: 1.10 stays 1.10, and members keep their order and their blanks.
  *
- * Owner: push_text points into the text, or holds what push_text_fini frees.   Thread: any, pure functions.   Units: bytes, ms.
+ * Owner: push_text points into the text.   Thread: any, pure functions.   Units: bytes, ms.
  * Errors: reasons PUSH_* of gateway/verdict.h.   Limits: PUSH_TTL_MS_MAX; depth as jansson's; lengths are the caller's. */
 #ifndef GATEWAY_LIVE_JSON_H
 #define GATEWAY_LIVE_JSON_H
@@ -19,12 +19,10 @@
 struct push_text {
 	struct http_text body;           /* JSON */
 	uint64_t ttl_ms;                 /* 0: not to be kept */
-	char *own;                       /* the body's bytes where the text did not have them in one piece; else NULL */
 };
 
-/* NULL, or the first rule that the text breaks. To be finished either way. */
+/* NULL, or the first rule that the text breaks. */
 const struct reason *push_text_read(struct push_text *, struct http_text text);
-void push_text_fini(struct push_text *);
 
 enum live_message { LIVE_BAD, LIVE_OTHER, LIVE_ACK };
 

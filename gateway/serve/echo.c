@@ -19,7 +19,7 @@ static void echo_begin(struct exchange *x)
 static void echo_attach(struct exchange *x, struct websocket *w)
 {
 	const struct config *config = x->worker->config;
-	const struct ws_limits limits = { .message_bytes_max = config->limits.websocket_message_bytes_max };
+	const struct ws_limits limits = websocket_limits(config, config->limits.websocket_message_bytes_max);
 
 	websocket_attach(x, w, &limits, "frame or pong", config->timeouts.websocket_idle_ms / 2 + 1);
 }
@@ -28,13 +28,14 @@ static void echo_step(struct exchange *x)
 {
 	struct websocket *w = x->state;
 	struct ws_piece piece;
+	uint64_t bytes = 0;
 
 	if (!x->upgraded || x->done)
 		return;
 	if (!w->attached)
 		echo_attach(x, w);
 	websocket_watch(x, w);
-	for (unsigned i = 0; i < WEBSOCKET_PIECES_AT_ONCE; i++) {
+	for (unsigned i = 0; i < WEBSOCKET_PIECES_AT_ONCE && bytes < websocket_bytes_at_once(w); i++) {
 		uint64_t room = ws_write_free(&w->ws);
 
 		switch (ws_next(&w->ws, &piece)) {
@@ -45,6 +46,7 @@ static void echo_step(struct exchange *x)
 				room = piece.n;
 			ws_write_like(&w->ws, &piece, room);
 			ws_consumed(&w->ws, room);
+			bytes += room;
 			break;
 		case WS_PONG_RECEIVED:
 			break;
@@ -58,7 +60,7 @@ static void echo_step(struct exchange *x)
 			return;
 		}
 	}
-	task_wake(&x->task);
+	task_wake_later(&x->task);
 }
 
 static void echo_ended(struct exchange *x)

@@ -69,7 +69,8 @@ static void live_begin(struct exchange *x)
 
 static void live_attach(struct exchange *x, struct viewer *v)
 {
-	const struct ws_limits limits = { .message_bytes_max = x->worker->config->limits.live_message_bytes_max };
+	const struct config *config = x->worker->config;
+	const struct ws_limits limits = websocket_limits(config, config->limits.live_message_bytes_max);
 
 	websocket_attach(x, &v->w, &limits, "heartbeat", x->route->heartbeat_ms);
 	v->active_ms = x->worker->core.now_ms;
@@ -142,12 +143,14 @@ static void piece_received(struct exchange *x, struct viewer *v, const struct ws
 static bool live_read(struct exchange *x, struct viewer *v)
 {
 	struct ws_piece piece;
+	uint64_t bytes = 0;
 
-	for (unsigned i = 0; i < WEBSOCKET_PIECES_AT_ONCE; i++) {
+	for (unsigned i = 0; i < WEBSOCKET_PIECES_AT_ONCE && bytes < websocket_bytes_at_once(&v->w); i++) {
 		switch (ws_next(&v->w.ws, &piece)) {
 		case WS_DATA:
 			piece_received(x, v, &piece);
 			ws_consumed(&v->w.ws, piece.n);
+			bytes += piece.n;
 			break;
 		case WS_PONG_RECEIVED:
 			break;
@@ -161,7 +164,7 @@ static bool live_read(struct exchange *x, struct viewer *v)
 			return false;
 		}
 	}
-	task_wake(&x->task);
+	task_wake_later(&x->task);
 	return true;
 }
 
@@ -207,16 +210,16 @@ static void live_step(struct exchange *x)
 		return;
 	if (!v->w.attached)
 		live_attach(x, v);
+	/* Before the drain, or a Close of the client, is looked at: what was counted as delivered is written. Behind our Close nothing
+	 * is: a push must not count a socket that it cannot reach. */
+	if (!v->w.closing)
+		live_write(v);
 	if (websocket_watch(x, &v->w))
 		metric_add(&x->worker->metrics.live_heartbeats_lost, 1);
 	if (v->socket.slow && !v->w.closing) {
 		exchange_note(x, &LIVE_SLOW_READER);
 		websocket_goodbye(x, &v->w, &LIVE_SLOW_READER);
 	}
-	/* What was counted as delivered is written before a Close of the client is read and answered. Behind ours nothing is: a push
-	 * must not count a socket that it cannot reach. */
-	if (!v->w.closing)
-		live_write(v);
 	if (!live_read(x, v) || v->w.closing || ws_over(&v->w.ws)) {
 		live_leave(&v->socket);
 		return;

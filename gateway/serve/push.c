@@ -101,7 +101,17 @@ static void push_send(struct exchange *x, struct push *push)
 		                                note_new(push->id, text.body.bytes, text.body.size));
 		timer_set(&push->patience, PATIENCE_MS);
 	}
-	push_text_fini(&text);
+	/* The note has the body; the rest was waste as soon as it was read. */
+	free(push->text);
+	push->text = NULL;
+	push->text_bytes = push->text_space = 0;
+}
+
+static size_t push_bytes(const struct exchange *x)
+{
+	const struct push *push = x->state;
+
+	return push ? push->text_space : 0;
 }
 
 /* ---- the answer ------------------------------------------------------------------------------------------------------------ */
@@ -166,4 +176,5 @@ const struct serve SERVE_PUSH = {
 	.step = push_step,
 	.ended = push_ended,
 	.where = push_where,
+	.bytes_held = push_bytes,
 };

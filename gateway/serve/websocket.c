@@ -70,6 +70,15 @@ void websocket_accept(struct exchange *x, struct websocket *w, const struct ws_a
 	exchange_answer(x);
 }
 
+struct ws_limits websocket_limits(const struct config *config, uint64_t message_bytes_max)
+{
+	return (struct ws_limits){
+		.frame_bytes_max = config->limits.websocket_frame_bytes_max,
+		.message_bytes_max = message_bytes_max,
+		.small_fragments_max = (uint32_t)config->limits.websocket_small_fragments_max,
+	};
+}
+
 /* ---- frames ---------------------------------------------------------------------------------------------------------------- */
 
 void websocket_attach(struct exchange *x, struct websocket *w, const struct ws_limits *limits, const char *waits, uint32_t silence_ms)

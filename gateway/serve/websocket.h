@@ -34,11 +34,21 @@ const struct reason *websocket_judge(const struct exchange *, enum ws_origins ot
  * something, and the cookies and certificate of whoever sits before it. */
 bool websocket_own_page(const struct exchange *);
 
+/* As configured, with messages of that size. */
+struct ws_limits websocket_limits(const struct config *, uint64_t message_bytes_max);
+
 /* Answers 101. websocket_ended is owed in the target's `ended`. */
 void websocket_accept(struct exchange *, struct websocket *, const struct ws_acceptance *);
 
 /* Once, in the first step after the upgrade: frames from now on. `waits` is a constant. */
 void websocket_attach(struct exchange *, struct websocket *, const struct ws_limits *, const char *waits, uint32_t silence_ms);
+
+/* Bytes of one client before others have their turn: as they are for us, because a few on the wire may unpack to a thousand times as
+ * many, and packing them again costs most. */
+static inline uint64_t websocket_bytes_at_once(const struct websocket *w)
+{
+	return w->deflate ? CHUNK_BYTES : 4 * CHUNK_BYTES;
+}
 
 /* At the beginning of each step: silences and the drain. True: the client has just been found dead. */
 bool websocket_watch(struct exchange *, struct websocket *);

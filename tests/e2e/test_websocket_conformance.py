@@ -347,3 +347,20 @@ def test_7_1_5_a_close_inside_a_fragmented_message_ends_it(echo, tls):
         assert got == (TEXT, False, b"fragment1")
     assert got == (CLOSE, True, b"\x03\xe8")
     sock.ended()
+
+
+# ---- limits ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("tls", [False, True])
+def test_frames_and_fragments_have_limits_of_their_own(start_gateway, tls):
+    gateway = start_gateway(routes=[{"path": "/echo", "serve": "echo"}],
+                            limits={"websocket_frame_bytes_max": 1000, "websocket_small_fragments_max": 10})
+    run_cases(gateway, tls, {
+        "the largest frame": (frame(BINARY, bytes(1000)) + NOW_CLOSE, good(("binary", bytes(1000)))),
+        "one byte more": (frame(BINARY, bytes(1001)), [("close", 1009)]),
+        "a large message of small frames": (fragments(BINARY, bytes(5000), 100) + NOW_CLOSE, good(("binary", bytes(5000)))),
+        "as many small fragments as may be": (fragments(BINARY, bytes(11), 1) + NOW_CLOSE, good(("binary", bytes(11)))),
+        "one more": (fragments(BINARY, bytes(12), 1), [("close", 1008)]),
+        "empty ones": (frame(TEXT, b"", fin=False) + 10 * frame(CONTINUATION, b"", fin=False), [("close", 1008)]),
+    })
