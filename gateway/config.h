@@ -54,6 +54,7 @@
 	limit(websocket_message_bytes_max, SIZE, 1 << 20, 125, 1 << 30) \
 	limit(websocket_frame_bytes_max, SIZE, 1 << 30, 125, 1 << 30)   /* what bounds a message bounds its frames */ \
 	limit(websocket_small_fragments_max, COUNT, 4096, 1, 1 << 24) /* of one message, below 64 bytes each */ \
+	limit(deflate_bytes_max, SIZE, 256 << 20, 0, CONFIG_SIZE_BYTES_MAX) /* per core, for what compresses; above, sockets go without */ \
 	limit(push_bytes_max, SIZE, 64 << 10, 128, 16 << 20)          /* of one push, as JSON */ \
 	limit(live_message_bytes_max, SIZE, 4 << 10, 125, 1 << 20)    /* of a message of a patient's client */ \
 	limit(live_queue_bytes_max, SIZE, 256 << 10, 1 << 10, 1 << 30) /* notifications that wait for one socket's reader, */ \

@@ -60,6 +60,7 @@ struct worker {
 	struct link conns;               /* every client connection of this core: struct conn.in_worker */
 	struct link admins;              /* those of the admin socket: they hold no drain up */
 	unsigned client_count;           /* connections of clients; those above limits.connections_max are told so */
+	uint64_t deflate_bytes;          /* promised to WebSockets that compress, at most limits.deflate_bytes_max */
 	unsigned upstream_count;         /* connections to upstreams, at most limits.connections_max */
 	uint64_t date_second;            /* the second that `date` says */
 	char date[32];                   /* for the field of that name */

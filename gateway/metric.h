@@ -28,6 +28,7 @@ struct metrics {
 	metric handshakes_failed;
 	metric websockets_opened;
 	metric websockets_ended;
+	metric deflate_declined;         /* sockets that go uncompressed because of limits.deflate_bytes_max */
 	metric live_opened;              /* sockets of patients */
 	metric live_ended;
 	metric live_sockets;             /* that a push reaches now (a gauge) */

@@ -51,6 +51,12 @@ void ws_deflate_init(struct ws_deflate *d, const struct ws_deflate_agreed *agree
 	*d = (struct ws_deflate){ .magic = DEFLATE_MAGIC, .agreed = *agreed, .pool = pool, .bytes_min = bytes_min };
 }
 
+uint64_t ws_deflate_bytes_most(const struct ws_deflate_agreed *agreed)
+{
+	/* zlib's own figures (zconf.h) with what the structs have beside: windows, and tables four times the size of one. */
+	return (UINT64_C(1) << agreed->client_window_bits) + 8192 + 8 * (UINT64_C(1) << (agreed->server_window_bits > 9 ? agreed->server_window_bits : 9)) + 8192;
+}
+
 static void unpack_close(struct ws_deflate *d)
 {
 	if (d->unpack_open)

@@ -66,6 +66,9 @@ void ws_deflate_init(struct ws_deflate *, const struct ws_deflate_agreed *, stru
 /* Harmless twice, and on zeroes. */
 void ws_deflate_fini(struct ws_deflate *);
 
+/* What zlib will hold for it at most, both directions together. */
+uint64_t ws_deflate_bytes_most(const struct ws_deflate_agreed *);
+
 /* ---- reading ---- */
 
 /* Unpacks into `shown`, which has room, up to `room` bytes in all of this message more; *used of the n bytes are done with.

@@ -61,6 +61,7 @@ static unsigned figures_of(const struct worker *w, struct figure *f)
 		{ "tickets", "saves_failed", "ticket_key_saves_failed_total", "counter", "Ticket keys that could not be written to the state directory", w->core.index == 0 ? store->saves_failed : 0 },
 		{ "websockets", "open", "websockets_open", "gauge", "Upgraded connections that are open", websockets - websockets_ended },
 		{ "websockets", "opened", "websockets_opened_total", "counter", "Connections upgraded", websockets },
+		{ "websockets", "deflate_declined", "websockets_deflate_declined_total", "counter", "Sockets that asked for compression when limits.deflate_bytes_max was used up", metric_read(&m->deflate_declined) },
 		{ "live", "sockets", "live_sockets", "gauge", "Sockets of patients that a push reaches", metric_read(&m->live_sockets) },
 		{ "live", "patients", "live_patients", "gauge", "Patients who have a socket, by core", metric_read(&m->live_patients) },
 		{ "live", "open", "live_open", "gauge", "Sockets of patients that are open", live_opened - live_ended },

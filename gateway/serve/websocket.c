@@ -52,6 +52,12 @@ const struct reason *websocket_judge(const struct exchange *x, enum ws_origins o
 		return &WEBSOCKET_EXPECTED;
 	if (!reason && x->request.body != HTTP_BODY_NONE)
 		return &WEBSOCKET_BODY;
+	/* An offer may always be declined, and memory that is promised is there when it is needed. */
+	if (!reason && acceptance->extensions.deflate &&
+	    x->worker->deflate_bytes + ws_deflate_bytes_most(&acceptance->extensions.agreed) > x->worker->config->limits.deflate_bytes_max) {
+		acceptance->extensions.deflate = false;
+		metric_add(&x->worker->metrics.deflate_declined, 1);
+	}
 	return reason;
 }
 
@@ -64,6 +70,9 @@ void websocket_accept(struct exchange *x, struct websocket *w, const struct ws_a
 	if (acceptance->extensions.deflate) {
 		w->deflate = arena_take(&x->arena, sizeof *w->deflate);
 		websocket_terms_deflate(w->deflate, x, acceptance);
+		w->deflate_bytes = ws_deflate_bytes_most(&acceptance->extensions.agreed);
+		w->worker = x->worker;
+		x->worker->deflate_bytes += w->deflate_bytes;
 	}
 	websocket_terms_answer(x, acceptance);
 	x->upgrades = true;
@@ -164,8 +173,11 @@ void websocket_over(struct exchange *x, const struct reason *reason)
 
 void websocket_ended(struct websocket *w)
 {
-	if (w && w->deflate)
-		ws_deflate_fini(w->deflate);
+	if (!w || !w->deflate)
+		return;
+	ws_deflate_fini(w->deflate);
+	w->worker->deflate_bytes -= w->deflate_bytes;
+	w->deflate_bytes = 0;
 }
 
 size_t websocket_bytes_held(const struct websocket *w)

@@ -20,6 +20,8 @@
 struct websocket {
 	struct ws ws;
 	struct ws_deflate *deflate;      /* NULL: not agreed */
+	uint64_t deflate_bytes;          /* promised by … */
+	struct worker *worker;
 	struct timer goodbye;            /* while draining */
 	const char *waits;               /* the name of the wait whose silences are counted */
 	bool attached;

@@ -368,3 +368,22 @@ def test_python_websockets_agrees_and_is_understood(echo, tls, path):
             await talk(factory)
 
     asyncio.run(asyncio.wait_for(run(), PATIENCE_S * SLOW))
+
+
+def test_compression_is_declined_when_its_memory_is_promised(start_gateway):
+    gateway = start_gateway(cores=1, routes=[{"path": "/echo", "serve": "echo", "deflate": "true"}], limits={"deflate_bytes_max": "200k"})
+    socks = []
+    for number in range(4):
+        sock, answer = open_socket(gateway, False, "/echo", [("Sec-WebSocket-Extensions", "permessage-deflate")])
+        assert (agreed(answer) is not None) == (number < 2), "each takes some 82 kB at most"
+        socks.append(sock)
+    assert gateway.total()["websockets"]["deflate_declined"] == 2
+    for sock in socks[1:]:
+        sock.send(frame(TEXT, b"still an echo") + NOW_CLOSE)
+        assert ("text", b"still an echo") in sock.transcript()
+        sock.close()
+    # What one gave back another has.
+    sock, answer = open_socket(gateway, False, "/echo", [("Sec-WebSocket-Extensions", "permessage-deflate")])
+    assert agreed(answer) is not None
+    sock.close()
+    socks[0].close()

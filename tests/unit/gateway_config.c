@@ -356,7 +356,7 @@ Test(config, a_file_that_says_little_gets_every_default)
 		"\nlimits:\n  connections_max: 10000\n  head_bytes_max: 16k\n  uri_bytes_max: 8k\n"
 		"  fields_max: 100\n  body_bytes_max: 64M\n  memory_bytes_max: 1G\n"
 		"  websocket_message_bytes_max: 1M\n  websocket_frame_bytes_max: 1G\n"
-		"  websocket_small_fragments_max: 4096\n  push_bytes_max: 64k\n  live_message_bytes_max: 4k\n  live_queue_bytes_max: 256k\n  live_queue_count_max: 64\n"
+		"  websocket_small_fragments_max: 4096\n  deflate_bytes_max: 256M\n  push_bytes_max: 64k\n  live_message_bytes_max: 4k\n  live_queue_bytes_max: 256k\n  live_queue_count_max: 64\n"
 		"  tls_handshakes_max: 1024\n  tls_handshakes_queued_max: 4096\n"
 		"\ntimeouts:\n  tls_handshake: 10s\n  request_head: 10s\n  request_body: 30s\n  keep_alive: 75s\n"
 		"  send: 30s\n  upstream_connect: 5s\n  upstream_response: 1m\n  upstream_body: 1m\n"
