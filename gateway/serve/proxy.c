@@ -35,6 +35,7 @@ struct proxy {
 	unsigned interims;               /* 1xx answers */
 	bool tunnel_begun;
 	bool sent;                       /* the request is whole in upstream.out */
+	bool head_bounded;               /* the answer's head has begun, and has what was left of its time */
 	bool waits_for_body;             /* of the answer */
 	bool answer_read;
 	bool server_keeps;               /* its connection may carry another request */
@@ -125,6 +126,30 @@ static void upstream_wait(struct proxy *p, const char *name, uint32_t ms, const 
 	tcp_receive_within(&p->upstream->tcp, &wait);
 }
 
+/* The time for an answer begins when the request is whole; until then the client's own times bound it. */
+static void answer_wait(const struct exchange *x, struct proxy *p, bool request_whole)
+{
+	p->head_bounded = !request_whole;
+	upstream_wait(p, "upstream answer", request_whole ? x->worker->config->timeouts.upstream_response_ms : 0, &UPSTREAM_RESPONSE_LATE);
+}
+
+/* A part of the answer's head came, or an interim answer. Any other wait begins anew with each byte, and a server that says one byte
+ * every now and then would be waited for as long as it likes; so the rest has what is left of the time, once and for all. A head
+ * that comes whole, as almost all do, never gets here: a wait that runs from its start costs a receive of its own (ring/tcp.c). */
+static void answer_bound(struct proxy *p)
+{
+	const struct tcp *tcp = &p->upstream->tcp;
+	struct tcp_wait wait = tcp->wait;
+	const uint64_t past_ms = tcp->core->now_ms - tcp->wait_began_ms;
+
+	if (p->head_bounded || (!http1_reader_begun(&p->reader) && p->interims == 0))
+		return;
+	p->head_bounded = true;
+	wait.from_start = true;
+	wait.ms = past_ms < wait.ms ? wait.ms - (uint32_t)past_ms : 1;
+	tcp_receive_within(&p->upstream->tcp, &wait);
+}
+
 static uint64_t client_seed(const struct exchange *x)
 {
 	uint64_t seed = 0xcbf29ce484222325u;
@@ -141,7 +166,6 @@ static struct upstream_pool *pool_of(const struct exchange *x)
 
 static bool attempt(struct exchange *x, struct proxy *p, bool fresh)
 {
-	const struct config *config = x->worker->config;
 	const struct http_limits limits = {
 		.head_bytes_max = ANSWER_HEAD_BYTES_MAX,
 		.uri_bytes_max = ANSWER_HEAD_BYTES_MAX,
@@ -159,9 +183,7 @@ static bool attempt(struct exchange *x, struct proxy *p, bool fresh)
 	http1_reader_begin_answer(&p->reader, &x->answer, &x->arena, &limits, &p->request);
 	p->sent = false;
 	p->attempts++;
-	/* The time for an answer begins when the request is whole; until then the client's own times bound it. */
-	upstream_wait(p, "upstream answer", x->request.body == HTTP_BODY_NONE ? config->timeouts.upstream_response_ms : 0,
-	              &UPSTREAM_RESPONSE_LATE);
+	answer_wait(x, p, x->request.body == HTTP_BODY_NONE);
 	task_wake(&x->task);
 	return true;
 }
@@ -245,6 +267,7 @@ static bool read_answer_head(struct exchange *x, struct proxy *p)
 	for (; p->interims <= INTERIMS_MAX; p->interims++) {
 		switch (http1_read_head(&p->reader, &p->upstream->in)) {
 		case HTTP1_MORE:
+			answer_bound(p);
 			return false;
 		case HTTP1_HEAD:
 			if (!http_status_interim(x->answer.status)) {
@@ -293,9 +316,8 @@ static void write_request_body(struct exchange *x, struct proxy *p)
 	switch (http1_write_body(&p->writer, x->in, &p->upstream->out)) {
 	case HTTP1_DONE:
 		p->sent = true;
-		/* The time for an answer begins when the request is whole. */
 		if (x->request.body != HTTP_BODY_NONE && !x->answered)
-			upstream_wait(p, "upstream answer", x->worker->config->timeouts.upstream_response_ms, &UPSTREAM_RESPONSE_LATE);
+			answer_wait(x, p, true);
 		break;
 	case HTTP1_BROKEN:
 		/* The client's body broke: its carrier answers for that; the server must not take the part for the whole. Where an

@@ -6,7 +6,7 @@ import pytest
 
 from gateway import eventually
 from upstreams import RawUpstream, free_port
-from wire import Closed, arrived, request_bytes
+from wire import Closed, arrived, request_bytes, upgrade_bytes
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 
@@ -109,6 +109,34 @@ def test_504_when_the_connection_is_late(start_gateway):
         for sock in filling:
             sock.close()
         full.close()
+
+
+DRIBBLED = {
+    "a head": (b"HTTP/1.1 200 OK\r\nX: ", b"a"),
+    "an upgrade": (b"HTTP/1.1 101 Switching Protocols\r\nX: ", b"a"),
+    "interim answers": (b"HTTP/1.1 100 Continue\r\n\r\n", b"HTTP/1.1 103 Early Hints\r\n\r\n"),
+}
+
+
+@pytest.mark.parametrize("body", [None, b"body"])
+@pytest.mark.parametrize("first, more", DRIBBLED.values(), ids=DRIBBLED.keys())
+def test_504_when_the_head_is_not_whole_in_time(start_gateway, raw, first, more, body):
+    """It says something in every while, so that no silence is long: the time for an answer is that of its whole head."""
+    gateway = start_gateway(routes=[{"prefix": "/", "proxy": "raw"}], upstreams={"raw": raw.port},
+                            timeouts={"upstream_response": "800ms"})
+    wire = gateway.connect()
+    wire.send(request_bytes("POST", "/x", body) if body else upgrade_bytes("/x"))
+    far = raw.accept()
+    far.request()
+    far.send(first)
+    for _ in range(12):                        # three times as long as it has
+        if arrived(wire) or arrived(far):
+            break
+        far.send(more)
+        arrived(wire, 0.2)
+    assert arrived(wire), "the gateway waits as long as the service dribbles"
+    assert assert_refused(wire.response(), 504) == "upstream_response_late"
+    far.gone()
 
 
 def test_an_answer_that_begins_in_time_may_take_its_time(start_gateway, raw):

@@ -204,9 +204,9 @@ def connect(port, tls=None, receive_buffer=None, name="localhost"):
     return Wire(sock)
 
 
-def arrived(wire):
-    """Whether bytes, or the end, are there to be read now; True or False, without waiting."""
-    return bool(wire.buffer) or bool(select.select([wire.sock], [], [], 0)[0])
+def arrived(wire, within=0):
+    """Whether bytes, or the end, are there to be read now, or in so many seconds."""
+    return bool(wire.buffer) or bool(select.select([wire.sock], [], [], within)[0])
 
 
 # ---- WebSocket frames, as right or as wrong as a test needs them -----------------------------------
