@@ -39,6 +39,7 @@ extern const struct reason GATEWAY_DRAINING;         /* the program is ending */
 extern const struct reason CONNECTIONS_MAX;          /* limits.connections_max is reached */
 extern const struct reason UPSTREAM_REFUSED;         /* 502: no connection could be made */
 extern const struct reason UPSTREAM_RESET;           /* 502: the connection broke before an answer */
+extern const struct reason UPSTREAM_SEND_LATE;       /* 504: it took nothing of what we sent, for timeouts.send */
 extern const struct reason UPSTREAM_CLOSED;          /* 502: it closed before an answer */
 extern const struct reason UPSTREAM_ANSWER_BAD;      /* 502: what came is not an answer we can pass on safely */
 extern const struct reason UPSTREAM_CUT;             /* the answer ended in the middle */

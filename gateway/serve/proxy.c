@@ -199,7 +199,9 @@ static const struct reason *reason_of(const struct proxy *p, const struct reason
 		return &UPSTREAM_BUSY;
 	if (from == &UPSTREAM_RESPONSE_LATE || from == &UPSTREAM_BODY_LATE)
 		return from;
-	if (from == &TCP_RESET || from == &TCP_FAILED || from == &TCP_SEND_LATE)
+	if (from == &TCP_SEND_LATE)
+		return &UPSTREAM_SEND_LATE;
+	if (from == &TCP_RESET || from == &TCP_FAILED)
 		return &UPSTREAM_RESET;
 	if (from == &HTTP_HEAD_CUT || !http1_reader_begun(&p->reader))
 		return &UPSTREAM_CLOSED;
@@ -228,7 +230,7 @@ static void failed(struct exchange *x, struct proxy *p, const struct reason *fro
 {
 	const struct reason *reason = reason_of(p, from);
 	/* One that was silent for the whole of its time was not closed: it may be at work, and the client has waited enough. */
-	bool was_old = p->upstream && p->upstream->reused && reason != &UPSTREAM_RESPONSE_LATE;
+	bool was_old = p->upstream && p->upstream->reused && reason != &UPSTREAM_RESPONSE_LATE && reason != &UPSTREAM_SEND_LATE;
 	bool unconnected = reason == &UPSTREAM_REFUSED || reason == &UPSTREAM_CONNECT_LATE;
 
 	if (p->upstream && p->upstream->tcp.late)
@@ -359,6 +361,8 @@ static void one_way(struct pipe *to, struct pipe *from)
 
 static void tunnel_over(struct exchange *x, struct proxy *p, const struct reason *reason)
 {
+	if (!x->wait && p->upstream)
+		x->wait = p->upstream->tcp.late;
 	if (!x->out->ended) {
 		if (reason == &RING_DONE)
 			pipe_end(x->out);
@@ -392,7 +396,8 @@ static void tunnel_step(struct exchange *x, struct proxy *p)
 		bool both = x->out->ended && u->out.ended;
 
 		if (x->in->reason || u->in.reason || x->out->refusal || u->out.refusal)
-			tunnel_over(x, p, x->in->reason ? x->in->reason : u->in.reason ? u->in.reason : x->out->refusal ? x->out->refusal : &UPSTREAM_RESET);
+			tunnel_over(x, p, x->in->reason ? x->in->reason : u->in.reason ? u->in.reason : x->out->refusal ? x->out->refusal :
+			            u->out.refusal == &TCP_SEND_LATE ? &UPSTREAM_SEND_LATE : &UPSTREAM_RESET);
 		else if (both && u->tcp.fin_sent)
 			tunnel_over(x, p, &RING_DONE);
 		else if (x->out->ended && u->out.bytes == 0)
@@ -451,8 +456,12 @@ static void proxy_step(struct exchange *x)
 	/* While it connects, and when that failed, the body stays where it is, so that another server can still be asked. */
 	if (!p->sent && !p->upstream->tcp.connecting && !p->upstream->in.reason)
 		write_request_body(x, p);
-	if (p->upstream && !x->answered && !read_answer_head(x, p))
+	if (p->upstream && !x->answered && !read_answer_head(x, p)) {
+		/* It takes nothing any more, and has said nothing. (After a reset an answer may still be on its way to us.) */
+		if (p->upstream && p->upstream->out.refusal == &TCP_SEND_LATE)
+			failed(x, p, &TCP_SEND_LATE);
 		return;
+	}
 	if (p->upstream && !p->answer_read && !p->tunnel)
 		read_answer_body(x, p);
 	if (p->upstream && p->answer_read) {

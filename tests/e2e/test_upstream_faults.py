@@ -6,7 +6,7 @@ import pytest
 
 from gateway import eventually
 from upstreams import RawUpstream, free_port
-from wire import Closed, arrived, request_bytes, upgrade_bytes
+from wire import AGREED, PATIENCE_S, SAMPLE_KEY, Closed, arrived, request_bytes, upgrade_bytes
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 
@@ -199,6 +199,48 @@ def test_an_answer_that_stops_halfway_is_cut_after_its_deadline(start_gateway, r
     far.send(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf")
     with pytest.raises((Closed, ConnectionError)):
         wire.response()
+    far.gone()
+
+
+def send_until_stuck(wire):
+    """More than lies in all buffers between; some of it is taken by nobody."""
+    wire.sock.settimeout(0.3)
+    try:
+        for _ in range(4000):
+            wire.send(b"x" * 10_000)
+    except OSError:
+        pass                                   # it stands still, or the gateway has given up
+    wire.sock.settimeout(PATIENCE_S)
+
+
+def test_504_when_the_service_stops_reading_the_request(start_gateway, raw):
+    """It was not broken off by the service, as upstream_reset would say: it is there, and takes nothing."""
+    gateway = start_gateway(cores=1, routes=[{"prefix": "/", "proxy": "raw"}], upstreams={"raw": raw.port},
+                            timeouts={"send": "300ms"})
+    wire = gateway.connect()
+    wire.send(request_bytes("PUT", "/x", fields=[("Content-Length", "40000000")]))
+    far = raw.accept(receive_buffer=4096)
+    far.request(body=False)
+    send_until_stuck(wire)
+    assert assert_refused(wire.response(), 504) == "upstream_send_late"
+    line = json.loads(eventually(lambda: gateway.access_log.read_text(), "it is logged").splitlines()[0])
+    assert (line["status"], line["error"], line["wait"]) == (504, "upstream_send_late", "send")
+    wire.close()
+    far.gone()
+
+
+def test_a_service_that_stops_reading_a_tunnel_is_named(start_gateway, raw):
+    gateway = start_gateway(routes=[{"prefix": "/", "proxy": "raw"}], upstreams={"raw": raw.port}, timeouts={"send": "300ms"})
+    wire = gateway.connect()
+    wire.send(upgrade_bytes("/x", key=SAMPLE_KEY))
+    far = raw.accept(receive_buffer=4096)
+    far.request()
+    far.send(AGREED)
+    assert wire.response().status == 101
+    send_until_stuck(wire)
+    wire.gone()
+    line = json.loads(eventually(lambda: gateway.access_log.read_text(), "it is logged"))
+    assert (line["status"], line["error"], line["wait"]) == (101, "upstream_send_late", "send")
     far.gone()
 
 

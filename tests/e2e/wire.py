@@ -254,5 +254,11 @@ def upgrade_bytes(target="/echo", fields=(), key=None, host="localhost"):
                          host=host)
 
 
+# RFC 6455 §1.3: a key, and what a server that has read it answers.
+SAMPLE_KEY = "dGhlIHNhbXBsZSBub25jZQ=="
+AGREED = (b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+          b"Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n")
+
+
 def close_code(payload):
     return int.from_bytes(payload[:2], "big") if payload else None
