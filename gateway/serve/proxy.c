@@ -40,6 +40,7 @@ struct proxy {
 	bool answer_read;
 	bool server_keeps;               /* its connection may carry another request */
 	bool tunnel;
+	bool client_ended, server_ended; /* of a tunnel: the end was passed on */
 };
 
 /* ---- the request as it is sent on ----------------------------------------------------------------------------------------- */
@@ -374,9 +375,44 @@ static void tunnel_over(struct exchange *x, struct proxy *p, const struct reason
 	exchange_done(x);
 }
 
+/* Why neither direction can go on; NULL: one can. A direction that was cut is so only when the bytes before the cut have passed. */
+static const struct reason *tunnel_end(const struct exchange *x, const struct upstream *u)
+{
+	if (x->out->reason || u->out.reason)
+		return x->out->reason ? x->out->reason : u->out.reason;
+	if (x->out->refusal)
+		return x->out->refusal;
+	if (u->out.refusal == &TCP_SEND_LATE)
+		return &UPSTREAM_SEND_LATE;
+	/* A server that has ended and then resets has not shut one direction, but closed: nothing is wrong with that. */
+	if (u->out.refusal)
+		return x->out->ended ? &RING_DONE : &UPSTREAM_RESET;
+	return x->out->ended && u->tcp.fin_sent ? &RING_DONE : NULL;
+}
+
+/* A side that has ended says nothing more, and is silent from then on; but what it said last may be at work on the other one, whose
+ * time therefore begins anew. So one direction goes on without the other until it ends, too, or stands still. */
+static bool tunnel_idle(struct exchange *x, struct proxy *p)
+{
+	struct upstream *u = p->upstream;
+	struct tcp_wait wait;
+
+	if (!p->client_ended && u->tcp.fin_sent) {
+		p->client_ended = true;
+		tcp_receive_within(&u->tcp, tunnel_wait(x, &wait));
+	}
+	if (!p->server_ended && x->out->ended) {
+		p->server_ended = true;
+		exchange_wait(x, tunnel_wait(x, &wait));
+	}
+	/* A server that tells and a client who listens are a conversation: only when both are silent is there none. */
+	return (p->client_ended || exchange_silences(x) > 0) && (p->server_ended || u->tcp.silences > 0);
+}
+
 static void tunnel_step(struct exchange *x, struct proxy *p)
 {
 	struct upstream *u = p->upstream;
+	const struct reason *reason;
 
 	if (x->done)
 		return;
@@ -386,23 +422,13 @@ static void tunnel_step(struct exchange *x, struct proxy *p)
 	}
 	one_way(&u->out, x->in);
 	one_way(x->out, &u->in);
-	/* A server that tells and a client who listens are a conversation: only when both are silent is there none. */
-	if (exchange_silences(x) > 0 && u->tcp.silences > 0) {
+	reason = tunnel_end(x, u);
+	if (!reason && tunnel_idle(x, p)) {
 		x->wait = "tunnel bytes";
-		tunnel_over(x, p, &WEBSOCKET_IDLE);
-		return;
+		reason = &WEBSOCKET_IDLE;
 	}
-	if (x->out->ended || u->out.ended || x->out->refusal || u->out.refusal) {
-		bool both = x->out->ended && u->out.ended;
-
-		if (x->in->reason || u->in.reason || x->out->refusal || u->out.refusal)
-			tunnel_over(x, p, x->in->reason ? x->in->reason : u->in.reason ? u->in.reason : x->out->refusal ? x->out->refusal :
-			            u->out.refusal == &TCP_SEND_LATE ? &UPSTREAM_SEND_LATE : &UPSTREAM_RESET);
-		else if (both && u->tcp.fin_sent)
-			tunnel_over(x, p, &RING_DONE);
-		else if (x->out->ended && u->out.bytes == 0)
-			tunnel_over(x, p, &RING_DONE); /* the server has ended: the client is told, and nobody is left to write to */
-	}
+	if (reason)
+		tunnel_over(x, p, reason);
 }
 
 static void tunnel_begin(struct exchange *x, struct proxy *p)

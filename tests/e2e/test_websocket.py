@@ -3,12 +3,13 @@ import asyncio
 import json
 import os
 import random
+import socket
 
 import pytest
 import websockets
 
 from gateway import SLOW, eventually
-from wire import (BINARY, CLOSE, CONTINUATION, PATIENCE_S, PING, PONG, TEXT, close_code, frame, read_frame, request_bytes,
+from wire import (BINARY, CLOSE, CONTINUATION, PATIENCE_S, PING, PONG, SAMPLE_KEY, TEXT, arrived, close_code, frame, read_frame, request_bytes,
                   upgrade_bytes)
 
 
@@ -30,7 +31,7 @@ def with_client(gateway, tls, talk, target="/echo", **more):
 def open_socket(gateway, tls=False, target="/echo", fields=()):
     """The same by hand; the upgrade is checked, frames follow."""
     wire = gateway.connect(tls)
-    wire.send(upgrade_bytes(target, fields, key="dGhlIHNhbXBsZSBub25jZQ=="))
+    wire.send(upgrade_bytes(target, fields, key=SAMPLE_KEY))
     answer = wire.response()
     assert answer.status == 101, answer
     # RFC 6455 §1.3 gives this key and this answer.
@@ -343,9 +344,14 @@ def test_a_close_by_the_service_reaches_the_client(gateway, tls):
     assert with_client(gateway, tls, talk, "/websocket/diary") == 4002
 
 
+def logged(gateway):
+    """The lines of the access log; none yet is fine."""
+    return [json.loads(line) for line in gateway.access_log.read_text().splitlines()] if gateway.access_log.exists() else []
+
+
 def open_tunnel(gateway, raw, tls=False, early=b"", late=b""):
     wire = gateway.connect(tls)
-    wire.send(upgrade_bytes("/raw/socket") + early)
+    wire.send(upgrade_bytes("/raw/socket", key=SAMPLE_KEY) + early)
     far = raw.accept()
     seen = far.request()
     assert seen.get("Upgrade").lower() == "websocket" and seen.get("Connection").lower() == "upgrade"
@@ -384,6 +390,51 @@ def test_a_tunnel_ends_on_both_sides(gateway, raw, tls, who, end):
     assert other.read(10) == b"last words"
     getattr(first, end)()
     other.gone()
+
+
+@pytest.mark.parametrize("tls", [False, True])
+def test_a_service_that_has_said_all_is_still_told_what_the_client_says(gateway, raw, tls):
+    wire, far = open_tunnel(gateway, raw, tls)
+    far.send(b"all I had to say")
+    far.sock.shutdown(socket.SHUT_WR)
+    assert wire.read_all() == b"all I had to say"
+    for _ in range(5):
+        data = os.urandom(50_000)
+        wire.send(data)
+        assert far.read(len(data)) == data
+    wire.close()
+    far.ended()
+    line = eventually(lambda: [line for line in logged(gateway) if line["bytes_in"] == 250_000], "it is logged")[0]
+    assert line["error"] is None
+
+
+def test_a_client_who_has_said_all_is_still_told_what_the_service_says(gateway, raw):
+    wire, far = open_tunnel(gateway, raw)
+    wire.send(b"all I had to say")
+    wire.sock.shutdown(socket.SHUT_WR)
+    assert far.read_all() == b"all I had to say"
+    for _ in range(5):
+        data = os.urandom(50_000)
+        far.send(data)
+        assert wire.read(len(data)) == data
+    far.close()
+    wire.ended()
+
+
+@pytest.mark.parametrize("who", ["client", "service"])
+def test_half_a_tunnel_that_is_silent_too_long_is_closed(start_gateway, raw, who):
+    gateway = start_gateway(routes=[{"prefix": "/", "proxy": "raw"}], upstreams={"raw": raw.port},
+                            timeouts={"websocket_idle": "300ms"})
+    wire, far = open_tunnel(gateway, raw)
+    first, other = (wire, far) if who == "client" else (far, wire)
+    first.sock.shutdown(socket.SHUT_WR)
+    other.ended()
+    for _ in range(5):                         # longer than the time of silence
+        assert not arrived(first, 0.1)
+        other.send(b"x")
+        assert first.read(1) == b"x"
+    first.gone()
+    assert eventually(lambda: logged(gateway), "it is logged")[0]["error"] == "websocket_idle"
 
 
 def test_an_upgrade_that_the_service_declines_is_an_ordinary_answer(gateway, raw):
