@@ -139,6 +139,9 @@ static void carrier_ended(struct exchange *x)
 	check(c->exchange == x);
 	if (!x->wait)
 		x->wait = c->tcp.late;
+	/* The end of a drain, or a second signal, closes everything from the root. */
+	if (c->head_read && !c->admin && x->scope.reason == &RING_PARENT_CLOSED && !scope_live(&c->worker->core.root))
+		exchange_note(x, &GATEWAY_DRAINING);
 	if (c->head_read) {
 		unsigned status = x->answered ? x->answer.status : 499; /* the client left before its answer */
 

@@ -193,24 +193,35 @@ void worker_conn_ended(struct worker *worker)
 		drained(worker);
 }
 
-/* With a few sockets the line is over at once; with ten thousand it takes ten seconds, or half the drain. */
-static void goodbyes_plan(struct worker *worker)
+/* With a few the line is over at once; with ten thousand it takes ten seconds, or all of its time. */
+static struct worker_goodbyes line_plan(const struct worker *worker, uint64_t count, uint64_t from_ms, uint64_t within_ms)
 {
-	const uint64_t ended = metric_read(&worker->metrics.websockets_ended);
-	const uint64_t count = metric_read(&worker->metrics.websockets_opened) - ended;
 	const uint64_t step_us = UINT64_C(1000000) * worker->gateway->cores.count / WORKER_GOODBYES_PER_S;
-	const uint64_t most_us = UINT64_C(1000) * worker->config->timeouts.drain_ms / 2 / (count > 0 ? count : 1);
+	const uint64_t most_us = 1000 * within_ms / (count > 0 ? count : 1);
 
-	worker->drain_began_ms = worker->core.now_ms;
-	worker->goodbye_us = 0;
-	worker->goodbye_step_us = step_us < most_us ? step_us : most_us;
+	return (struct worker_goodbyes){ 1000 * from_ms, step_us < most_us ? step_us : most_us };
 }
 
-uint64_t worker_goodbye_ms(struct worker *worker)
+static void goodbyes_plan(struct worker *worker)
 {
-	const uint64_t at_ms = worker->goodbye_us / 1000, past_ms = worker->core.now_ms - worker->drain_began_ms;
+	const struct config_timeouts *t = &worker->config->timeouts;
+	const uint64_t ended = metric_read(&worker->metrics.websockets_ended);
+	const uint64_t upgraded = metric_read(&worker->metrics.websockets_opened) - ended;
+	const uint64_t half_ms = t->drain_ms / 2;
+	/* The last one, too, is to end in its own manner, before all that is left is closed. */
+	const uint64_t ending_ms = t->close_ms < half_ms / 2 ? t->close_ms : half_ms / 2;
 
-	worker->goodbye_us += worker->goodbye_step_us;
+	worker->drain_began_ms = worker->core.now_ms;
+	worker->goodbyes[WORKER_SOCKETS] = line_plan(worker, upgraded - worker->tunnel_count, 0, half_ms);
+	worker->goodbyes[WORKER_TUNNELS] = line_plan(worker, worker->tunnel_count, half_ms, half_ms - ending_ms);
+}
+
+uint64_t worker_goodbye_ms(struct worker *worker, enum worker_line line)
+{
+	struct worker_goodbyes *goodbyes = &worker->goodbyes[line];
+	const uint64_t at_ms = goodbyes->next_us / 1000, past_ms = worker->core.now_ms - worker->drain_began_ms;
+
+	goodbyes->next_us += goodbyes->step_us;
 	return at_ms > past_ms ? at_ms - past_ms : 0;
 }
 

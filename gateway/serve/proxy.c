@@ -18,6 +18,8 @@
 #include "gateway/serve/serve.h"
 #include "gateway/upstream/pool.h"
 #include "gateway/verdict.h"
+#include "ring/timer.h"
+#include "ws/boundary.h"
 
 #include <string.h>
 
@@ -41,6 +43,9 @@ struct proxy {
 	bool server_keeps;               /* its connection may carry another request */
 	bool tunnel;
 	bool client_ended, server_ended; /* of a tunnel: the end was passed on */
+	bool leaving;                    /* the tunnel is ended by us, and the server is given time to end, too */
+	struct ws_boundary boundary;     /* of what goes to the client: may a Close of ours stand there? */
+	struct timer timer;              /* of a tunnel: its turn while draining; then, how long it may take to end */
 };
 
 /* ---- the request as it is sent on ----------------------------------------------------------------------------------------- */
@@ -409,6 +414,76 @@ static bool tunnel_idle(struct exchange *x, struct proxy *p)
 	return (p->client_ended || exchange_silences(x) > 0) && (p->server_ended || u->tcp.silences > 0);
 }
 
+/* What one_way is about to move to the client. */
+static void boundary_follow(struct ws_boundary *boundary, const struct pipe *to, const struct pipe *from)
+{
+	const uint64_t free = to->ended ? 0 : pipe_free(to);
+	uint64_t left = from->bytes < free ? from->bytes : free;
+
+	for (const struct chunk *chunk = from->first; left > 0; chunk = chunk->next) {
+		const uint64_t n = chunk_size(chunk) < left ? chunk_size(chunk) : left;
+
+		ws_boundary_pass(boundary, chunk->bytes + chunk->begin, n);
+		left -= n;
+	}
+}
+
+/* ---- tunnel: ended by us --------------------------------------------------------------------------------------------------- */
+
+/* Where the server's frames leave a place for it, the client is told Close with the reason's code; so his library knows that nothing
+ * went wrong, and to come again. Both sides are then told our end, and not a reset: what is on its way still arrives. */
+static void tunnel_leave(struct exchange *x, struct proxy *p, const struct reason *reason)
+{
+	uint8_t header[WS_HEADER_MAX];
+	size_t text_size = strlen(reason->sentence);
+	const unsigned code = verdict_of(reason)->close_code;
+
+	p->leaving = true;
+	exchange_note(x, reason);
+	if (ws_boundary_here(&p->boundary) && !x->out->ended) {
+		if (text_size > WS_CLOSE_TEXT_MAX)
+			text_size = WS_CLOSE_TEXT_MAX;
+		pipe_write(x->out, header, ws_frame_encode(header, &(struct ws_frame){ .opcode = WS_CLOSE, .final = true, .length = 2 + text_size }));
+		pipe_write(x->out, (uint8_t[]){ (uint8_t)(code >> 8), (uint8_t)code }, 2);
+		pipe_write(x->out, reason->sentence, text_size);
+	}
+	pipe_end(x->out);
+	pipe_end(&p->upstream->out);
+	timer_set(&p->timer, x->worker->config->timeouts.close_ms);
+	task_wake(&x->task);
+}
+
+/* What either still says is thrown away: a socket that is closed over unread bytes sends a reset. The server has timeouts.close to
+ * end; the client has it afterwards, in his carrier's goodbye. */
+static void tunnel_left(struct exchange *x, struct proxy *p)
+{
+	struct upstream *u = p->upstream;
+
+	pipe_consume(x->in, x->in->bytes);
+	if (u) {
+		pipe_consume(&u->in, u->in.bytes);
+		if (!u->in.ended && !u->out.refusal && !x->out->refusal && !p->timer.fired)
+			return;
+	}
+	drop(p, x->refusal);
+	exchange_done(x);
+}
+
+/* Is it this tunnel's turn, while the gateway drains? Clients who are told at one moment come back at one moment. */
+static bool tunnel_turn(const struct exchange *x, struct proxy *p)
+{
+	if (!x->worker->draining || p->timer.set)
+		return false;
+	if (!p->timer.fired) {
+		const uint64_t ms = worker_goodbye_ms(x->worker, WORKER_TUNNELS);
+
+		if (ms > 0)
+			timer_set(&p->timer, ms);
+		return ms == 0;
+	}
+	return true;
+}
+
 static void tunnel_step(struct exchange *x, struct proxy *p)
 {
 	struct upstream *u = p->upstream;
@@ -416,25 +491,34 @@ static void tunnel_step(struct exchange *x, struct proxy *p)
 
 	if (x->done)
 		return;
+	if (p->leaving) {
+		tunnel_left(x, p);
+		return;
+	}
 	if (!u) {
 		tunnel_over(x, p, &UPSTREAM_CUT);
 		return;
 	}
 	one_way(&u->out, x->in);
+	boundary_follow(&p->boundary, x->out, &u->in);
 	one_way(x->out, &u->in);
 	reason = tunnel_end(x, u);
-	if (!reason && tunnel_idle(x, p)) {
-		x->wait = "tunnel bytes";
-		reason = &WEBSOCKET_IDLE;
-	}
-	if (reason)
+	if (reason) {
 		tunnel_over(x, p, reason);
+	} else if (tunnel_idle(x, p)) {
+		x->wait = "tunnel bytes";
+		tunnel_leave(x, p, &WEBSOCKET_IDLE);
+	} else if (tunnel_turn(x, p)) {
+		tunnel_leave(x, p, &GATEWAY_DRAINING);
+	}
 }
 
 static void tunnel_begin(struct exchange *x, struct proxy *p)
 {
 	struct tcp_wait wait;
 
+	timer_init(&p->timer, &x->scope, &x->task);
+	x->worker->tunnel_count++;
 	tcp_receive_within(&p->upstream->tcp, tunnel_wait(x, &wait));
 	exchange_wait(x, &wait);
 }
@@ -504,8 +588,10 @@ static void proxy_ended(struct exchange *x)
 {
 	struct proxy *p = x->state;
 
-	if (p)
-		drop(p, x->scope.reason);
+	if (!p)
+		return;
+	x->worker->tunnel_count -= p->tunnel_begun;
+	drop(p, x->scope.reason);
 }
 
 static const char *proxy_where(const struct exchange *x)
@@ -515,7 +601,7 @@ static const char *proxy_where(const struct exchange *x)
 	if (!p || !p->upstream)
 		return "proxy";
 	if (p->tunnel)
-		return "proxy: tunnel";
+		return p->leaving ? "proxy: leaving tunnel" : "proxy: tunnel";
 	if (p->upstream->tcp.connecting)
 		return "proxy: connecting";
 	if (!x->answered)

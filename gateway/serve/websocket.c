@@ -119,7 +119,7 @@ void websocket_goodbye(struct exchange *x, struct websocket *w, const struct rea
 static void drain_watch(struct exchange *x, struct websocket *w)
 {
 	if (!w->goodbye.set && !w->goodbye.fired) {
-		uint64_t ms = worker_goodbye_ms(x->worker);
+		uint64_t ms = worker_goodbye_ms(x->worker, WORKER_SOCKETS);
 
 		if (ms > 0) {
 			timer_set(&w->goodbye, ms);

@@ -476,11 +476,42 @@ def test_a_tunnel_outlives_the_deadlines_of_requests(start_gateway, raw):
     assert wire.read(5) == b"there"
 
 
-def test_a_tunnel_that_is_silent_too_long_is_closed(start_gateway, raw):
+# What the service has said last, and whether a frame of the gateway's own may stand behind it.
+SAID = {
+    "nothing": (b"", True),
+    "whole frames": (frame(TEXT, b"x" * 300, mask=None) + frame(PING, b"", mask=None), True),
+    "a fragment": (frame(TEXT, b"x" * 70_000, fin=False, mask=None), True),
+    "half a header": (b"\x81\x7e\x01", False),
+    "half a frame": (frame(TEXT, b"x" * 50, mask=None, length=100), False),
+    "Close": (frame(CLOSE, b"\x03\xe8", mask=None), False),
+    "no frames": (b"these are no frames", False),
+}
+
+
+@pytest.mark.parametrize("tls", [False, True])
+@pytest.mark.parametrize("said, boundary", SAID.values(), ids=SAID.keys())
+def test_a_tunnel_that_is_silent_too_long_is_ended_in_order(start_gateway, raw, tls, said, boundary):
+    """Told by a Close where one can stand, and by an end, not a reset, to both."""
     gateway = start_gateway(routes=[{"prefix": "/", "proxy": "raw"}], upstreams={"raw": raw.port},
                             timeouts={"websocket_idle": "300ms"})
+    wire, far = open_tunnel(gateway, raw, tls)
+    far.send(said)
+    assert wire.read(len(said)) == said
+    if boundary:
+        opcode, fin, payload = read_frame(wire)
+        assert (opcode, fin, close_code(payload)) == (CLOSE, True, 1001)
+    wire.ended()
+    far.ended()
+    far.close()
+    line = eventually(lambda: logged(gateway), "it is logged")[0]
+    assert (line["status"], line["error"], line["wait"]) == (101, "websocket_idle", "tunnel bytes")
+
+
+def test_a_service_that_does_not_end_its_tunnel_does_not_hold_it(start_gateway, raw):
+    gateway = start_gateway(routes=[{"prefix": "/", "proxy": "raw"}], upstreams={"raw": raw.port},
+                            timeouts={"websocket_idle": "300ms", "close": "300ms"})
     wire, far = open_tunnel(gateway, raw)
-    wire.gone()
-    far.gone()
-    line = json.loads(eventually(lambda: gateway.access_log.read_text(), "it is logged"))
-    assert (line["error"], line["wait"]) == ("websocket_idle", "tunnel bytes")
+    assert read_frame(wire)[0] == CLOSE
+    wire.ended()
+    far.ended()
+    assert eventually(lambda: logged(gateway), "the tunnel is over")[0]["error"] == "websocket_idle"
