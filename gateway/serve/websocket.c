@@ -128,6 +128,7 @@ static void drain_watch(struct exchange *x, struct websocket *w)
 	} else if (!w->goodbye.fired) {
 		return;
 	}
+	exchange_note(x, &GATEWAY_DRAINING);
 	websocket_goodbye(x, w, &GATEWAY_DRAINING);
 }
 

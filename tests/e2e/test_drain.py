@@ -28,6 +28,10 @@ def in_flight(gateway, raw, tls=False):
     return wire, far
 
 
+def logged(gateway):
+    return [json.loads(line) for line in gateway.access_log.read_text().splitlines()]
+
+
 def listening(port):
     with socket.socket() as probe:
         return probe.connect_ex(("127.0.0.1", port)) == 0
@@ -84,15 +88,21 @@ def test_a_websocket_is_told_1001(gateway, tls):
     wire.send(frame(CLOSE, payload))
     wire.ended()
     assert gateway.wait() == 0
+    line, = logged(gateway)
+    assert (line["error"], line["wait"]) == ("draining", None)
 
 
-def test_a_websocket_that_does_not_answer_its_close_does_not_hold_the_end(start_gateway):
+@pytest.mark.parametrize("tls", [False, True])
+def test_a_websocket_that_does_not_answer_its_close_does_not_hold_the_end(start_gateway, tls):
     gateway = start_gateway(routes=[{"path": "/echo", "serve": "echo"}], timeouts={"close": "300ms"})
-    wire = gateway.connect()
+    wire = gateway.connect(tls)
     wire.send(upgrade_bytes())
     assert wire.response().status == 101
     gateway.signal(signal.SIGTERM)
     assert gateway.wait() == 0
+    # Why it was told goodbye, and what it was waited for in vain.
+    line, = logged(gateway)
+    assert (line["error"], line["wait"]) == ("draining", "close frame")
 
 
 def test_a_half_sent_request_may_be_finished(gateway):
@@ -158,10 +168,6 @@ def open_tunnel(gateway, raw, tls=False):
     far.send(AGREED)
     assert wire.response().status == 101
     return wire, far
-
-
-def logged(gateway):
-    return [json.loads(line) for line in gateway.access_log.read_text().splitlines()]
 
 
 @pytest.fixture
