@@ -446,6 +446,8 @@ static void tunnel_leave(struct exchange *x, struct proxy *p, const struct reaso
 		pipe_write(x->out, header, ws_frame_encode(header, &(struct ws_frame){ .opcode = WS_CLOSE, .final = true, .length = 2 + text_size }));
 		pipe_write(x->out, (uint8_t[]){ (uint8_t)(code >> 8), (uint8_t)code }, 2);
 		pipe_write(x->out, reason->sentence, text_size);
+		x->closed_by = "gateway";
+		x->close_code = code;
 	}
 	pipe_end(x->out);
 	pipe_end(&p->upstream->out);

@@ -111,6 +111,10 @@ void websocket_goodbye(struct exchange *x, struct websocket *w, const struct rea
 	if (w->closing)
 		return;
 	w->closing = true;
+	if (w->ws.own_code == 0) {
+		x->closed_by = "gateway";
+		x->close_code = verdict_of(reason)->close_code;
+	}
 	ws_close(&w->ws, verdict_of(reason)->close_code, reason->sentence);
 	exchange_wait(x, &wait);
 }
@@ -156,10 +160,15 @@ bool websocket_watch(struct exchange *x, struct websocket *w)
 	return false;
 }
 
-void websocket_over(struct exchange *x, const struct reason *reason)
+void websocket_over(struct exchange *x, struct websocket *w, const struct ws_piece *piece)
 {
-	if (reason && reason != &CLIENT_CLOSE_LATE)
-		exchange_note(x, reason);
+	/* A client who broke a rule is told its code; one who was lost was told nothing. */
+	if (!x->closed_by && (!piece->reason || w->ws.own_code != 0)) {
+		x->closed_by = piece->reason ? "gateway" : "client";
+		x->close_code = piece->reason ? w->ws.own_code : piece->code;
+	}
+	if (piece->reason && piece->reason != &CLIENT_CLOSE_LATE)
+		exchange_note(x, piece->reason);
 	exchange_done(x);
 }
 

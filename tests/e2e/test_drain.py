@@ -89,7 +89,7 @@ def test_a_websocket_is_told_1001(gateway, tls):
     wire.ended()
     assert gateway.wait() == 0
     line, = logged(gateway)
-    assert (line["error"], line["wait"]) == ("draining", None)
+    assert (line["error"], line["wait"], line["close_code"], line["closed_by"]) == ("draining", None, 1001, "gateway")
 
 
 @pytest.mark.parametrize("tls", [False, True])

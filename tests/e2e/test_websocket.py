@@ -505,6 +505,7 @@ def test_a_tunnel_that_is_silent_too_long_is_ended_in_order(start_gateway, raw, 
     far.close()
     line = eventually(lambda: logged(gateway), "it is logged")[0]
     assert (line["status"], line["error"], line["wait"]) == (101, "websocket_idle", "tunnel bytes")
+    assert (line.get("close_code"), line.get("closed_by")) == ((1001, "gateway") if boundary else (None, None))
 
 
 def test_a_service_that_does_not_end_its_tunnel_does_not_hold_it(start_gateway, raw):
