@@ -16,6 +16,7 @@
 #include "gateway/http/client_cert.h"
 #include "gateway/http/http1.h"
 #include "gateway/serve/serve.h"
+#include "gateway/serve/websocket_agreement.h"
 #include "gateway/upstream/pool.h"
 #include "gateway/verdict.h"
 #include "ring/timer.h"
@@ -259,7 +260,7 @@ static void answer_pass_on(struct exchange *x, struct proxy *p)
 
 	p->server_keeps = answer->keep_alive; /* the carrier writes its own client's wish there */
 	if (answer->status == 101) {
-		/* The agreement is between client and server: both read what the fields say, we carry bytes. */
+		/* What they have agreed is between client and server: both read what the fields say, we carry bytes. */
 		p->tunnel = true;
 		x->upgrades = true;
 	}
@@ -278,6 +279,10 @@ static bool read_answer_head(struct exchange *x, struct proxy *p)
 			answer_bound(p);
 			return false;
 		case HTTP1_HEAD:
+			if (x->answer.status == 101 && !websocket_agreed(&p->request, &x->answer)) {
+				failed(x, p, &UPSTREAM_ANSWER_BAD);
+				return false;
+			}
 			if (!http_status_interim(x->answer.status)) {
 				answer_pass_on(x, p);
 				return true;

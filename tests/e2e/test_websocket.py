@@ -351,7 +351,7 @@ def logged(gateway):
 
 def open_tunnel(gateway, raw, tls=False, early=b"", late=b""):
     wire = gateway.connect(tls)
-    wire.send(upgrade_bytes("/raw/socket", key=SAMPLE_KEY) + early)
+    wire.send(upgrade_bytes("/raw/socket", [("Sec-WebSocket-Protocol", "o, p")], key=SAMPLE_KEY) + early)
     far = raw.accept()
     seen = far.request()
     assert seen.get("Upgrade").lower() == "websocket" and seen.get("Connection").lower() == "upgrade"
@@ -446,6 +446,40 @@ def test_an_upgrade_that_the_service_declines_is_an_ordinary_answer(gateway, raw
     answer = wire.response()
     assert (answer.status, answer.body) == (403, b"no")
     assert wire.ask("GET", "/count?siteId=x").status == 200
+
+
+ACCEPT = "Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
+OFFERS = [("Sec-WebSocket-Protocol", "diary.v1"), ("Sec-WebSocket-Protocol", "diary.v2 , x"),
+          ("Sec-WebSocket-Extensions", "permessage-deflate; client_max_window_bits ,other"), ("Sec-WebSocket-Extensions", "third;a=\"b\"")]
+AGREEMENTS = {
+    "another key's accept": (["Sec-WebSocket-Accept: AAAAAAAAAAAAAAAAAAAAAAAAAAA="], OFFERS, 502),
+    "other letters": ([ACCEPT.replace("s3pP", "S3pP")], OFFERS, 502),
+    "no accept": ([], OFFERS, 502),
+    "two accepts": ([ACCEPT, ACCEPT], OFFERS, 502),
+    "an extension of its own": ([ACCEPT, "Sec-WebSocket-Extensions: permessage-bzip"], OFFERS, 502),
+    "a second extension of its own": ([ACCEPT, "Sec-WebSocket-Extensions: permessage-deflate, permessage-bzip"], OFFERS, 502),
+    "an extension that nobody offered": ([ACCEPT, "Sec-WebSocket-Extensions: permessage-deflate"], [], 502),
+    "a protocol of its own": ([ACCEPT, "Sec-WebSocket-Protocol: evil"], OFFERS, 502),
+    "a protocol in other letters": ([ACCEPT, "Sec-WebSocket-Protocol: Diary.v1"], OFFERS, 502),
+    "two protocols": ([ACCEPT, "Sec-WebSocket-Protocol: diary.v1, diary.v2"], OFFERS, 502),
+    "a protocol that nobody offered": ([ACCEPT, "Sec-WebSocket-Protocol: diary.v1"], [], 502),
+    "nothing more": ([ACCEPT], OFFERS, 101),
+    "one of each": ([ACCEPT, "Sec-WebSocket-Protocol: diary.v2", "Sec-WebSocket-Extensions: Permessage-Deflate;x , third"], OFFERS, 101),
+}
+
+
+@pytest.mark.parametrize("fields, offers, status", AGREEMENTS.values(), ids=AGREEMENTS.keys())
+def test_an_upgrade_that_does_not_answer_the_request_is_502(gateway, raw, fields, offers, status):
+    wire = gateway.connect()
+    wire.send(upgrade_bytes("/raw/socket", offers, key=SAMPLE_KEY))
+    far = raw.accept()
+    far.request()
+    far.send("\r\n".join(["HTTP/1.1 101 Switching Protocols", "Upgrade: websocket", "Connection: Upgrade", *fields, "", ""]).encode())
+    answer = wire.response()
+    assert answer.status == status
+    if status == 502:
+        assert json.loads(answer.body)["error"] == "upstream_answer_bad"
+        far.gone()
 
 
 def test_a_service_that_never_answers_the_upgrade_is_504(start_gateway, raw):
