@@ -285,6 +285,22 @@ static bool misdirected(const struct conn *c)
 	return c->secure && tls_context_misdirects(c->secure->tls.context, &c->secure->tls.choice, name.bytes, name.size);
 }
 
+/* A drain that is nearly over: who has not said all by now is told to ask again, while he can still be told. */
+static bool refusing(const struct conn *c)
+{
+	return c->worker->refusing && !c->admin;
+}
+
+/* What there is of a head is answered, and nothing behind it can be trusted. */
+static void refuse_head(struct conn *c, const struct reason *reason)
+{
+	c->head_read = c->body_read = true;
+	c->keep = false;
+	conn_wait(c, WAIT_NOTHING);
+	metric_add(&c->worker->metrics.requests_begun, !c->admin);
+	exchange_refuse(c->exchange, reason);
+}
+
 /* The head, and where it leads. False: there is nothing to do yet, or nothing any more (*outcome). */
 static bool read_head(struct conn *c, enum outcome *outcome)
 {
@@ -293,6 +309,10 @@ static bool read_head(struct conn *c, enum outcome *outcome)
 	*outcome = WAIT;
 	switch (http1_read_head(&c->reader, c->in)) {
 	case HTTP1_MORE:
+		if (http1_reader_begun(&c->reader) && refusing(c)) {
+			refuse_head(c, &GATEWAY_DRAINING);
+			return true;
+		}
 		if (http1_reader_begun(&c->reader))
 			conn_wait(c, WAIT_HEAD);
 		else
@@ -309,11 +329,7 @@ static bool read_head(struct conn *c, enum outcome *outcome)
 			*outcome = c->reader.reason == &CLIENT_IDLE ? NEXT : conn_close(c, c->reader.reason);
 			return false;
 		}
-		c->head_read = c->body_read = true;
-		c->keep = false;
-		conn_wait(c, WAIT_NOTHING);
-		metric_add(&c->worker->metrics.requests_begun, !c->admin);
-		exchange_refuse(x, c->reader.reason);
+		refuse_head(c, c->reader.reason);
 		return true;
 	}
 	c->head_read = true;
@@ -342,9 +358,18 @@ static bool read_head(struct conn *c, enum outcome *outcome)
 static bool read_body(struct conn *c, enum outcome *outcome)
 {
 	struct exchange *x = c->exchange;
+	enum http1 read = http1_read_body(&c->reader, c->in, &x->body_in);
 
 	*outcome = WAIT;
-	switch (http1_read_body(&c->reader, c->in, &x->body_in)) {
+	if ((read == HTTP1_MORE || read == HTTP1_FULL) && refusing(c) && !x->answered) {
+		c->body_read = true;
+		c->keep = false;
+		conn_wait(c, WAIT_NOTHING);
+		pipe_break(&x->body_in, &GATEWAY_DRAINING);
+		exchange_refuse(x, &GATEWAY_DRAINING);
+		return true;
+	}
+	switch (read) {
 	case HTTP1_MORE:
 		conn_wait(c, WAIT_BODY);
 		return true;

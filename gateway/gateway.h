@@ -15,6 +15,7 @@
 #include "gateway/ticket_store.h"
 #include "ring/core.h"
 #include "ring/listener.h"
+#include "ring/timer.h"
 #include "tls/thread.h"
 
 #include <stdatomic.h>
@@ -76,6 +77,9 @@ struct worker {
 	uint64_t date_second;            /* the second that `date` says */
 	char date[32];                   /* for the field of that name */
 	bool draining;                   /* this core has heard of it */
+	bool refusing;                   /* three quarters of that are over: a request that is not whole by now is refused */
+	struct task refuse;
+	struct timer refuse_when;
 	uint64_t drain_began_ms;
 	struct worker_goodbyes goodbyes[WORKER_LINES];
 	unsigned tunnel_count;           /* upgraded connections that go through to a service */
@@ -103,7 +107,8 @@ struct worker_sockets {
 bool worker_open(struct worker *, const struct worker_sockets *);
 
 /* On the core's own thread, harmless twice: listeners close, idle connections are told goodbye, the others when their exchange
- * is over; at timeouts.drain, or with `at_once` now, everything that is left is closed. A core ends when its last client has;
+ * is over; at three quarters of timeouts.drain requests that are not whole are answered 503, so that their clients hear it; at
+ * timeouts.drain, or with `at_once` now, everything that is left is closed. A core ends when its last client has;
  * core 0 is the last, because it hears signals and answers the admin socket. */
 void worker_drain(struct worker *, bool at_once);
 

@@ -16,6 +16,7 @@
 #define SURPLUS_MAX(clients_max) ((clients_max) / 16 + 8) /* that can be told so; more wait in the listener's queue */
 
 static void another_drained(struct core *, struct message *);
+static void refuse_step(struct task *);
 
 /* ---- opening ------------------------------------------------------------------------------------------------------------ */
 
@@ -107,6 +108,8 @@ bool worker_open(struct worker *worker, const struct worker_sockets *sockets)
 	link_init(&worker->conns);
 	link_init(&worker->admins);
 	worker->drained.deliver = another_drained;
+	task_init(&worker->refuse, &worker->core.root, "refuse", refuse_step);
+	timer_init(&worker->refuse_when, &worker->core.root, &worker->refuse);
 	metrics_init(&worker->metrics, config->route_count);
 	log_init(&worker->log, &worker->core, sockets->log, config->log.level);
 	live_open(worker);
@@ -225,6 +228,20 @@ uint64_t worker_goodbye_ms(struct worker *worker, enum worker_line line)
 	return at_ms > past_ms ? at_ms - past_ms : 0;
 }
 
+static void conns_wake(struct worker *worker)
+{
+	for (struct link *link = worker->conns.next; link != &worker->conns; link = link->next)
+		conn_drain(link);
+}
+
+static void refuse_step(struct task *task)
+{
+	struct worker *worker = owner_of(task, struct worker, refuse);
+
+	worker->refusing = true;
+	conns_wake(worker);
+}
+
 void worker_drain(struct worker *worker, bool at_once)
 {
 	if (at_once) {
@@ -243,8 +260,8 @@ void worker_drain(struct worker *worker, bool at_once)
 	for (unsigned i = 0; i < worker->config->upstream_count; i++)
 		pool_close_idle(&worker->pools[i], &GATEWAY_DRAINING);
 	health_close(worker, &GATEWAY_DRAINING);
-	for (struct link *link = worker->conns.next; link != &worker->conns; link = link->next)
-		conn_drain(link);
+	timer_set(&worker->refuse_when, worker->config->timeouts.drain_ms / 4 * 3);
+	conns_wake(worker);
 	worker_conn_ended(worker);
 }
 

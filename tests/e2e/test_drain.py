@@ -157,6 +157,39 @@ def test_drain_by_the_admin_socket(gateway, raw):
     assert gateway.wait() == 0
 
 
+HALVES = {
+    "half a head": (b"GET /count?siteId=a HTTP/1.1\r\nHost: l\r\n", "-"),
+    "half a body": (b"POST /count HTTP/1.1\r\nHost: l\r\nContent-Type: application/x-www-form-urlencoded\r\n"
+                    b"Content-Length: 20\r\n\r\nsiteId=", "/count"),
+    "half a body that is passed on": (b"PUT /raw/a HTTP/1.1\r\nHost: l\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n", "/raw"),
+}
+
+
+@pytest.mark.parametrize("tls", [False, True])
+@pytest.mark.parametrize("half, route", HALVES.values(), ids=HALVES.keys())
+def test_half_a_request_is_refused_before_the_end(start_gateway, raw, tls, half, route):
+    """It waits as long as it can, and is answered while somebody is there to answer."""
+    gateway = start_gateway(cores=1, upstreams={"raw": raw.port}, timeouts={"drain": "1500ms"}, routes=[
+        {"path": "/count", "serve": "count"}, {"prefix": "/raw", "proxy": "raw"}])
+    wire = gateway.connect(tls)
+    wire.send(half)
+    if route == "/raw":
+        far = raw.accept()
+        far.request(body=False)
+    eventually(lambda: gateway.total()["bytes"]["received"] > 0 and gateway.total()["connections"]["open"] > 0, "it has arrived")
+    gateway.signal(signal.SIGTERM)
+    answer = wire.response()
+    assert (answer.status, json.loads(answer.body)["error"], answer.get("Connection")) == (503, "draining", "close")
+    wire.ended()
+    wire.close()
+    if route == "/raw":
+        far.gone()
+        assert not far.buffer.endswith(b"0\r\n\r\n"), "half a body was made whole"
+    assert gateway.wait() == 0
+    line, = logged(gateway)
+    assert (line["status"], line["error"], line["route"]) == (503, "draining", route)
+
+
 # ---- tunnels -------------------------------------------------------------------------------------------
 
 
