@@ -76,7 +76,7 @@ static void conn_wait(struct conn *c, enum wait wait)
 {
 	const struct config_timeouts *t = &c->worker->config->timeouts;
 	const struct tcp_wait waits[] = {
-		[WAIT_NOTHING] = { .name = "nothing" },
+		[WAIT_NOTHING] = { .name = "the client's end" }, /* the socket is listened to all the same */
 		[WAIT_HANDSHAKE] = { .name = "TLS handshake", .ms = t->tls_handshake_ms, .late = &CLIENT_HANDSHAKE_LATE, .from_start = true },
 		[WAIT_FIRST] = { .name = "first request", .ms = t->request_head_ms, .late = &CLIENT_IDLE, .from_start = true },
 		[WAIT_FIRST_SOON] = { .name = "first request", .ms = t->close_ms, .late = &CLIENT_IDLE, .from_start = true },
@@ -616,7 +616,14 @@ static const char *conn_waits(const struct scope *scope, uint64_t *left_ms)
 {
 	const struct conn *c = owner_of(scope, const struct conn, scope);
 
-	return tcp_waits(&c->tcp, left_ms);
+	const char *waits = tcp_waits(&c->tcp, left_ms);
+
+	/* Our end is told, and his is not waited for without one: the scope's own deadline bounds it. */
+	if (c->scope.deadline.set) {
+		*left_ms = timer_left_ms(&c->scope.deadline);
+		return "the client's end";
+	}
+	return waits;
 }
 
 static void conn_ended(struct scope *scope)
