@@ -76,7 +76,7 @@ static void conn_wait(struct conn *c, enum wait wait)
 {
 	const struct config_timeouts *t = &c->worker->config->timeouts;
 	const struct tcp_wait waits[] = {
-		[WAIT_NOTHING] = { .name = "nothing" },
+		[WAIT_NOTHING] = { .name = "the client's end" }, /* the socket is listened to all the same */
 		[WAIT_HANDSHAKE] = { .name = "TLS handshake", .ms = t->tls_handshake_ms, .late = &CLIENT_HANDSHAKE_LATE, .from_start = true },
 		[WAIT_FIRST] = { .name = "first request", .ms = t->request_head_ms, .late = &CLIENT_IDLE, .from_start = true },
 		[WAIT_FIRST_SOON] = { .name = "first request", .ms = t->close_ms, .late = &CLIENT_IDLE, .from_start = true },
@@ -139,6 +139,9 @@ static void carrier_ended(struct exchange *x)
 	check(c->exchange == x);
 	if (!x->wait)
 		x->wait = c->tcp.late;
+	/* The end of a drain, or a second signal, closes everything from the root. */
+	if (c->head_read && !c->admin && x->scope.reason == &RING_PARENT_CLOSED && !scope_live(&c->worker->core.root))
+		exchange_note(x, &GATEWAY_DRAINING);
 	if (c->head_read) {
 		unsigned status = x->answered ? x->answer.status : 499; /* the client left before its answer */
 
@@ -282,6 +285,22 @@ static bool misdirected(const struct conn *c)
 	return c->secure && tls_context_misdirects(c->secure->tls.context, &c->secure->tls.choice, name.bytes, name.size);
 }
 
+/* A drain that is nearly over: who has not said all by now is told to ask again, while he can still be told. */
+static bool refusing(const struct conn *c)
+{
+	return c->worker->refusing && !c->admin;
+}
+
+/* What there is of a head is answered, and nothing behind it can be trusted. */
+static void refuse_head(struct conn *c, const struct reason *reason)
+{
+	c->head_read = c->body_read = true;
+	c->keep = false;
+	conn_wait(c, WAIT_NOTHING);
+	metric_add(&c->worker->metrics.requests_begun, !c->admin);
+	exchange_refuse(c->exchange, reason);
+}
+
 /* The head, and where it leads. False: there is nothing to do yet, or nothing any more (*outcome). */
 static bool read_head(struct conn *c, enum outcome *outcome)
 {
@@ -290,6 +309,10 @@ static bool read_head(struct conn *c, enum outcome *outcome)
 	*outcome = WAIT;
 	switch (http1_read_head(&c->reader, c->in)) {
 	case HTTP1_MORE:
+		if (http1_reader_begun(&c->reader) && refusing(c)) {
+			refuse_head(c, &GATEWAY_DRAINING);
+			return true;
+		}
 		if (http1_reader_begun(&c->reader))
 			conn_wait(c, WAIT_HEAD);
 		else
@@ -306,11 +329,7 @@ static bool read_head(struct conn *c, enum outcome *outcome)
 			*outcome = c->reader.reason == &CLIENT_IDLE ? NEXT : conn_close(c, c->reader.reason);
 			return false;
 		}
-		c->head_read = c->body_read = true;
-		c->keep = false;
-		conn_wait(c, WAIT_NOTHING);
-		metric_add(&c->worker->metrics.requests_begun, !c->admin);
-		exchange_refuse(x, c->reader.reason);
+		refuse_head(c, c->reader.reason);
 		return true;
 	}
 	c->head_read = true;
@@ -339,9 +358,18 @@ static bool read_head(struct conn *c, enum outcome *outcome)
 static bool read_body(struct conn *c, enum outcome *outcome)
 {
 	struct exchange *x = c->exchange;
+	enum http1 read = http1_read_body(&c->reader, c->in, &x->body_in);
 
 	*outcome = WAIT;
-	switch (http1_read_body(&c->reader, c->in, &x->body_in)) {
+	if ((read == HTTP1_MORE || read == HTTP1_FULL) && refusing(c) && !x->answered) {
+		c->body_read = true;
+		c->keep = false;
+		conn_wait(c, WAIT_NOTHING);
+		pipe_break(&x->body_in, &GATEWAY_DRAINING);
+		exchange_refuse(x, &GATEWAY_DRAINING);
+		return true;
+	}
+	switch (read) {
 	case HTTP1_MORE:
 		conn_wait(c, WAIT_BODY);
 		return true;
@@ -588,7 +616,14 @@ static const char *conn_waits(const struct scope *scope, uint64_t *left_ms)
 {
 	const struct conn *c = owner_of(scope, const struct conn, scope);
 
-	return tcp_waits(&c->tcp, left_ms);
+	const char *waits = tcp_waits(&c->tcp, left_ms);
+
+	/* Our end is told, and his is not waited for without one: the scope's own deadline bounds it. */
+	if (c->scope.deadline.set) {
+		*left_ms = timer_left_ms(&c->scope.deadline);
+		return "the client's end";
+	}
+	return waits;
 }
 
 static void conn_ended(struct scope *scope)

@@ -73,6 +73,8 @@ struct exchange {
 	const char *wait;                /* the wait whose end ended it, a constant's words; NULL: none did */
 	const struct reason *refusal;    /* why it was refused, or cut short; NULL: all went well */
 	const char *upstream;            /* address of the server that was asked, for the log */
+	const char *closed_by;           /* who said a WebSocket's Close first, "client" or "gateway"; NULL: nobody, or it is no WebSocket */
+	unsigned close_code;             /* that was said first; 1005: Close had none */
 	const char *client;              /* address of the client, without the port */
 	const struct tls_identity *client_identity; /* its verified certificate; NULL: none. The carrier's, outlives the exchange */
 	bool secure;                     /* it came over TLS */

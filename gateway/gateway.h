@@ -15,6 +15,7 @@
 #include "gateway/ticket_store.h"
 #include "ring/core.h"
 #include "ring/listener.h"
+#include "ring/timer.h"
 #include "tls/thread.h"
 
 #include <stdatomic.h>
@@ -36,6 +37,18 @@ struct gateway {
 	struct ticket_store tickets;
 	uint64_t started_ms;             /* of the monotonic clock */
 	_Atomic bool draining;
+};
+
+/* Who is told goodbye while draining, each kind in a line of its own. */
+enum worker_line {
+	WORKER_SOCKETS,                  /* WebSockets that end here: in the first half of timeouts.drain */
+	WORKER_TUNNELS,                  /* those that go through: in the second, because their service cannot be asked to finish */
+	WORKER_LINES
+};
+
+struct worker_goodbyes {
+	uint64_t next_us;                /* since draining began: when the next one is told */
+	uint64_t step_us;                /* between two */
 };
 
 #define WORKER_GOODBYES_PER_S 1000u      /* clients come back as fast as they are told to go */
@@ -65,9 +78,12 @@ struct worker {
 	uint64_t date_second;            /* the second that `date` says */
 	char date[32];                   /* for the field of that name */
 	bool draining;                   /* this core has heard of it */
+	bool refusing;                   /* three quarters of that are over: a request that is not whole by now is refused */
+	struct task refuse;
+	struct timer refuse_when;
 	uint64_t drain_began_ms;
-	uint64_t goodbye_us;             /* since then: when the next socket that ends here is told */
-	uint64_t goodbye_step_us;        /* between two */
+	struct worker_goodbyes goodbyes[WORKER_LINES];
+	unsigned tunnel_count;           /* upgraded connections that go through to a service */
 	bool told_drained;
 	_Atomic bool gone;               /* its core answers no messages any more; read by core 0 */
 	unsigned drained_count;          /* on core 0: other cores that have no client left */
@@ -92,13 +108,14 @@ struct worker_sockets {
 bool worker_open(struct worker *, const struct worker_sockets *);
 
 /* On the core's own thread, harmless twice: listeners close, idle connections are told goodbye, the others when their exchange
- * is over; at timeouts.drain, or with `at_once` now, everything that is left is closed. A core ends when its last client has;
+ * is over; at three quarters of timeouts.drain requests that are not whole are answered 503, so that their clients hear it; at
+ * timeouts.drain, or with `at_once` now, everything that is left is closed. A core ends when its last client has;
  * core 0 is the last, because it hears signals and answers the admin socket. */
 void worker_drain(struct worker *, bool at_once);
 
-/* While draining: ms from now until the next WebSocket that ends here may be told goodbye. Each call is one socket's place in the
- * line: all cores together tell WORKER_GOODBYES_PER_S a second, or more where half of timeouts.drain would not be enough. */
-uint64_t worker_goodbye_ms(struct worker *);
+/* While draining: ms from now until the next one of this line may be told goodbye. Each call is one's place in the line: all cores
+ * together tell WORKER_GOODBYES_PER_S a second, or more where half of timeouts.drain would not be enough. */
+uint64_t worker_goodbye_ms(struct worker *, enum worker_line);
 
 /* The present second as RFC 9110 §5.6.7 writes it; valid until the next call. */
 const char *worker_date(struct worker *);

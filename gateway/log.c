@@ -25,7 +25,7 @@
 #define WORDS_BYTES_MAX 512u
 
 static_assert(CLIENT_BYTES_MAX + METHOD_BYTES_MAX + HOST_BYTES_MAX + PATH_BYTES_MAX + ROUTE_BYTES_MAX + UPSTREAM_BYTES_MAX +
-              2 * ERROR_BYTES_MAX + WORDS_BYTES_MAX <= LOG_LINE_BYTES_MAX, "a line holds its fields at their longest");
+              3 * ERROR_BYTES_MAX + WORDS_BYTES_MAX <= LOG_LINE_BYTES_MAX, "a line holds its fields at their longest");
 
 int log_open_file(const struct config_log *config)
 {
@@ -242,6 +242,12 @@ void log_access(struct log *log, const struct exchange *x)
 		line_text(&line, x->wait, strlen(x->wait), ERROR_BYTES_MAX);
 	else
 		line_say(&line, "null");
+	if (x->closed_by) {
+		line_say(&line, ",\"close_code\":");
+		line_number(&line, x->close_code);
+		line_say(&line, ",\"closed_by\":");
+		line_text(&line, x->closed_by, strlen(x->closed_by), ERROR_BYTES_MAX);
+	}
 	*line.at++ = '}';
 	*line.at++ = '\n';
 	if (scope_live(&log->scope))

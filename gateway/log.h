@@ -38,7 +38,7 @@ int log_open_file(const struct config_log *);
 void log_init(struct log *, struct core *, int fd, enum config_log_level level);
 
 /* One line for an exchange that is over: ts, core, client, method, host, path, route, status, bytes_in, bytes_out, ms, tls, upstream,
- * error, wait (the one whose end ended it). Also when the core is ending and the ring writes no more: then it is written at once. */
+ * error, wait (the one whose end ended it); of a WebSocket that was closed in order close_code and closed_by. Also when the core is ending and the ring writes no more: then it is written at once. */
 void log_access(struct log *, const struct exchange *);
 
 /* A refusal on standard error, if its verdict's level is wanted there; at most LOG_REFUSALS_MAX a second and core. */

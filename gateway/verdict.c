@@ -33,6 +33,7 @@ const struct reason GATEWAY_DRAINING = { "draining", "the gateway is stopping; a
 const struct reason CONNECTIONS_MAX = { "connections_max", "as many connections are open as limits.connections_max allows" };
 const struct reason UPSTREAM_REFUSED = { "upstream_refused", "the server behind the gateway accepts no connection" };
 const struct reason UPSTREAM_RESET = { "upstream_reset", "the server behind the gateway broke the connection before it answered" };
+const struct reason UPSTREAM_SEND_LATE = { "upstream_send_late", "the server behind the gateway took nothing of what it was sent, for too long" };
 const struct reason UPSTREAM_CLOSED = { "upstream_closed", "the server behind the gateway closed the connection before it answered" };
 const struct reason UPSTREAM_ANSWER_BAD = { "upstream_answer_bad", "what the server behind the gateway sent cannot be passed on safely" };
 const struct reason UPSTREAM_CUT = { "upstream_cut", "the answer of the server behind the gateway ended in the middle" };
@@ -288,6 +289,7 @@ static const struct verdict VERDICTS[] = {
 	{ &CONNECTIONS_MAX, 503, 1013, WARN },
 	{ &UPSTREAM_REFUSED, 502, 0, WARN },
 	{ &UPSTREAM_RESET, 502, 0, WARN },
+	{ &UPSTREAM_SEND_LATE, 504, 0, WARN },
 	{ &UPSTREAM_CLOSED, 502, 0, WARN },
 	{ &UPSTREAM_ANSWER_BAD, 502, 0, WARN },
 	{ &UPSTREAM_CUT, 502, 0, WARN },

@@ -39,11 +39,12 @@ extern const struct reason GATEWAY_DRAINING;         /* the program is ending */
 extern const struct reason CONNECTIONS_MAX;          /* limits.connections_max is reached */
 extern const struct reason UPSTREAM_REFUSED;         /* 502: no connection could be made */
 extern const struct reason UPSTREAM_RESET;           /* 502: the connection broke before an answer */
+extern const struct reason UPSTREAM_SEND_LATE;       /* 504: it took nothing of what we sent, for timeouts.send */
 extern const struct reason UPSTREAM_CLOSED;          /* 502: it closed before an answer */
 extern const struct reason UPSTREAM_ANSWER_BAD;      /* 502: what came is not an answer we can pass on safely */
 extern const struct reason UPSTREAM_CUT;             /* the answer ended in the middle */
 extern const struct reason UPSTREAM_CONNECT_LATE;    /* 504 */
-extern const struct reason UPSTREAM_RESPONSE_LATE;   /* 504: no first byte in time */
+extern const struct reason UPSTREAM_RESPONSE_LATE;   /* 504: no whole head in time */
 extern const struct reason UPSTREAM_BODY_LATE;       /* the answer stood still for too long */
 extern const struct reason UPSTREAM_BUSY;            /* 503: the limit of connections leaves no room for one */
 extern const struct reason UPSTREAM_DOWN;            /* 503: health checks have taken every server out */

@@ -16,6 +16,7 @@
 #define SURPLUS_MAX(clients_max) ((clients_max) / 16 + 8) /* that can be told so; more wait in the listener's queue */
 
 static void another_drained(struct core *, struct message *);
+static void refuse_step(struct task *);
 
 /* ---- opening ------------------------------------------------------------------------------------------------------------ */
 
@@ -107,6 +108,8 @@ bool worker_open(struct worker *worker, const struct worker_sockets *sockets)
 	link_init(&worker->conns);
 	link_init(&worker->admins);
 	worker->drained.deliver = another_drained;
+	task_init(&worker->refuse, &worker->core.root, "refuse", refuse_step);
+	timer_init(&worker->refuse_when, &worker->core.root, &worker->refuse);
 	metrics_init(&worker->metrics, config->route_count);
 	log_init(&worker->log, &worker->core, sockets->log, config->log.level);
 	live_open(worker);
@@ -193,25 +196,50 @@ void worker_conn_ended(struct worker *worker)
 		drained(worker);
 }
 
-/* With a few sockets the line is over at once; with ten thousand it takes ten seconds, or half the drain. */
-static void goodbyes_plan(struct worker *worker)
+/* With a few the line is over at once; with ten thousand it takes ten seconds, or all of its time. */
+static struct worker_goodbyes line_plan(const struct worker *worker, uint64_t count, uint64_t from_ms, uint64_t within_ms)
 {
-	const uint64_t ended = metric_read(&worker->metrics.websockets_ended);
-	const uint64_t count = metric_read(&worker->metrics.websockets_opened) - ended;
 	const uint64_t step_us = UINT64_C(1000000) * worker->gateway->cores.count / WORKER_GOODBYES_PER_S;
-	const uint64_t most_us = UINT64_C(1000) * worker->config->timeouts.drain_ms / 2 / (count > 0 ? count : 1);
+	const uint64_t most_us = 1000 * within_ms / (count > 0 ? count : 1);
 
-	worker->drain_began_ms = worker->core.now_ms;
-	worker->goodbye_us = 0;
-	worker->goodbye_step_us = step_us < most_us ? step_us : most_us;
+	return (struct worker_goodbyes){ 1000 * from_ms, step_us < most_us ? step_us : most_us };
 }
 
-uint64_t worker_goodbye_ms(struct worker *worker)
+static void goodbyes_plan(struct worker *worker)
 {
-	const uint64_t at_ms = worker->goodbye_us / 1000, past_ms = worker->core.now_ms - worker->drain_began_ms;
+	const struct config_timeouts *t = &worker->config->timeouts;
+	const uint64_t ended = metric_read(&worker->metrics.websockets_ended);
+	const uint64_t upgraded = metric_read(&worker->metrics.websockets_opened) - ended;
+	const uint64_t half_ms = t->drain_ms / 2;
+	/* The last one, too, is to end in its own manner, before all that is left is closed. */
+	const uint64_t ending_ms = t->close_ms < half_ms / 2 ? t->close_ms : half_ms / 2;
 
-	worker->goodbye_us += worker->goodbye_step_us;
+	worker->drain_began_ms = worker->core.now_ms;
+	worker->goodbyes[WORKER_SOCKETS] = line_plan(worker, upgraded - worker->tunnel_count, 0, half_ms);
+	worker->goodbyes[WORKER_TUNNELS] = line_plan(worker, worker->tunnel_count, half_ms, half_ms - ending_ms);
+}
+
+uint64_t worker_goodbye_ms(struct worker *worker, enum worker_line line)
+{
+	struct worker_goodbyes *goodbyes = &worker->goodbyes[line];
+	const uint64_t at_ms = goodbyes->next_us / 1000, past_ms = worker->core.now_ms - worker->drain_began_ms;
+
+	goodbyes->next_us += goodbyes->step_us;
 	return at_ms > past_ms ? at_ms - past_ms : 0;
+}
+
+static void conns_wake(struct worker *worker)
+{
+	for (struct link *link = worker->conns.next; link != &worker->conns; link = link->next)
+		conn_drain(link);
+}
+
+static void refuse_step(struct task *task)
+{
+	struct worker *worker = owner_of(task, struct worker, refuse);
+
+	worker->refusing = true;
+	conns_wake(worker);
 }
 
 void worker_drain(struct worker *worker, bool at_once)
@@ -232,8 +260,8 @@ void worker_drain(struct worker *worker, bool at_once)
 	for (unsigned i = 0; i < worker->config->upstream_count; i++)
 		pool_close_idle(&worker->pools[i], &GATEWAY_DRAINING);
 	health_close(worker, &GATEWAY_DRAINING);
-	for (struct link *link = worker->conns.next; link != &worker->conns; link = link->next)
-		conn_drain(link);
+	timer_set(&worker->refuse_when, worker->config->timeouts.drain_ms / 4 * 3);
+	conns_wake(worker);
 	worker_conn_ended(worker);
 }
 

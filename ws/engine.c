@@ -242,6 +242,7 @@ void ws_close(struct ws *ws, unsigned code, const char *text)
 		}
 	}
 	ws->close_told = true;
+	ws->own_code = (uint16_t)code;
 	waiting_set(&ws->own, WS_CLOSE, payload, n);
 	waiting_flush(ws);
 }

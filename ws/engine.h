@@ -116,6 +116,7 @@ struct ws {
 	enum ws_event end;               /* WS_CLOSED or WS_BROKEN, for good; else WS_MORE_NEEDED */
 	const struct reason *reason;
 	uint16_t peer_code;
+	uint16_t own_code;               /* of our Close, WS_CODE_NONE included; 0: we have said none */
 	bool close_told;                 /* written, waiting in `own`, or nobody is there; nothing of ours comes behind it */
 
 	/* For metrics and dumps. */

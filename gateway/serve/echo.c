@@ -53,10 +53,8 @@ static void echo_step(struct exchange *x)
 		case WS_MORE_NEEDED:
 			return;
 		case WS_CLOSED:
-			websocket_over(x, NULL);
-			return;
 		case WS_BROKEN:
-			websocket_over(x, piece.reason);
+			websocket_over(x, w, &piece);
 			return;
 		}
 	}

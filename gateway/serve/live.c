@@ -157,10 +157,8 @@ static bool live_read(struct exchange *x, struct viewer *v)
 		case WS_MORE_NEEDED:
 			return true;
 		case WS_CLOSED:
-			websocket_over(x, NULL);
-			return false;
 		case WS_BROKEN:
-			websocket_over(x, piece.reason);
+			websocket_over(x, &v->w, &piece);
 			return false;
 		}
 	}

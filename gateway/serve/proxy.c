@@ -16,8 +16,11 @@
 #include "gateway/http/client_cert.h"
 #include "gateway/http/http1.h"
 #include "gateway/serve/serve.h"
+#include "gateway/serve/websocket_agreement.h"
 #include "gateway/upstream/pool.h"
 #include "gateway/verdict.h"
+#include "ring/timer.h"
+#include "ws/boundary.h"
 
 #include <string.h>
 
@@ -35,10 +38,15 @@ struct proxy {
 	unsigned interims;               /* 1xx answers */
 	bool tunnel_begun;
 	bool sent;                       /* the request is whole in upstream.out */
+	bool head_bounded;               /* the answer's head has begun, and has what was left of its time */
 	bool waits_for_body;             /* of the answer */
 	bool answer_read;
 	bool server_keeps;               /* its connection may carry another request */
 	bool tunnel;
+	bool client_ended, server_ended; /* of a tunnel: the end was passed on */
+	bool leaving;                    /* the tunnel is ended by us, and the server is given time to end, too */
+	struct ws_boundary boundary;     /* of what goes to the client: may a Close of ours stand there? */
+	struct timer timer;              /* of a tunnel: its turn while draining; then, how long it may take to end */
 };
 
 /* ---- the request as it is sent on ----------------------------------------------------------------------------------------- */
@@ -125,6 +133,30 @@ static void upstream_wait(struct proxy *p, const char *name, uint32_t ms, const 
 	tcp_receive_within(&p->upstream->tcp, &wait);
 }
 
+/* The time for an answer begins when the request is whole; until then the client's own times bound it. */
+static void answer_wait(const struct exchange *x, struct proxy *p, bool request_whole)
+{
+	p->head_bounded = !request_whole;
+	upstream_wait(p, "upstream answer", request_whole ? x->worker->config->timeouts.upstream_response_ms : 0, &UPSTREAM_RESPONSE_LATE);
+}
+
+/* A part of the answer's head came, or an interim answer. Any other wait begins anew with each byte, and a server that says one byte
+ * every now and then would be waited for as long as it likes; so the rest has what is left of the time, once and for all. A head
+ * that comes whole, as almost all do, never gets here: a wait that runs from its start costs a receive of its own (ring/tcp.c). */
+static void answer_bound(struct proxy *p)
+{
+	const struct tcp *tcp = &p->upstream->tcp;
+	struct tcp_wait wait = tcp->wait;
+	const uint64_t past_ms = tcp->core->now_ms - tcp->wait_began_ms;
+
+	if (p->head_bounded || (!http1_reader_begun(&p->reader) && p->interims == 0))
+		return;
+	p->head_bounded = true;
+	wait.from_start = true;
+	wait.ms = past_ms < wait.ms ? wait.ms - (uint32_t)past_ms : 1;
+	tcp_receive_within(&p->upstream->tcp, &wait);
+}
+
 static uint64_t client_seed(const struct exchange *x)
 {
 	uint64_t seed = 0xcbf29ce484222325u;
@@ -141,7 +173,6 @@ static struct upstream_pool *pool_of(const struct exchange *x)
 
 static bool attempt(struct exchange *x, struct proxy *p, bool fresh)
 {
-	const struct config *config = x->worker->config;
 	const struct http_limits limits = {
 		.head_bytes_max = ANSWER_HEAD_BYTES_MAX,
 		.uri_bytes_max = ANSWER_HEAD_BYTES_MAX,
@@ -159,9 +190,7 @@ static bool attempt(struct exchange *x, struct proxy *p, bool fresh)
 	http1_reader_begin_answer(&p->reader, &x->answer, &x->arena, &limits, &p->request);
 	p->sent = false;
 	p->attempts++;
-	/* The time for an answer begins when the request is whole; until then the client's own times bound it. */
-	upstream_wait(p, "upstream answer", x->request.body == HTTP_BODY_NONE ? config->timeouts.upstream_response_ms : 0,
-	              &UPSTREAM_RESPONSE_LATE);
+	answer_wait(x, p, x->request.body == HTTP_BODY_NONE);
 	task_wake(&x->task);
 	return true;
 }
@@ -177,7 +206,9 @@ static const struct reason *reason_of(const struct proxy *p, const struct reason
 		return &UPSTREAM_BUSY;
 	if (from == &UPSTREAM_RESPONSE_LATE || from == &UPSTREAM_BODY_LATE)
 		return from;
-	if (from == &TCP_RESET || from == &TCP_FAILED || from == &TCP_SEND_LATE)
+	if (from == &TCP_SEND_LATE)
+		return &UPSTREAM_SEND_LATE;
+	if (from == &TCP_RESET || from == &TCP_FAILED)
 		return &UPSTREAM_RESET;
 	if (from == &HTTP_HEAD_CUT || !http1_reader_begun(&p->reader))
 		return &UPSTREAM_CLOSED;
@@ -206,7 +237,7 @@ static void failed(struct exchange *x, struct proxy *p, const struct reason *fro
 {
 	const struct reason *reason = reason_of(p, from);
 	/* One that was silent for the whole of its time was not closed: it may be at work, and the client has waited enough. */
-	bool was_old = p->upstream && p->upstream->reused && reason != &UPSTREAM_RESPONSE_LATE;
+	bool was_old = p->upstream && p->upstream->reused && reason != &UPSTREAM_RESPONSE_LATE && reason != &UPSTREAM_SEND_LATE;
 	bool unconnected = reason == &UPSTREAM_REFUSED || reason == &UPSTREAM_CONNECT_LATE;
 
 	if (p->upstream && p->upstream->tcp.late)
@@ -229,7 +260,7 @@ static void answer_pass_on(struct exchange *x, struct proxy *p)
 
 	p->server_keeps = answer->keep_alive; /* the carrier writes its own client's wish there */
 	if (answer->status == 101) {
-		/* The agreement is between client and server: both read what the fields say, we carry bytes. */
+		/* What they have agreed is between client and server: both read what the fields say, we carry bytes. */
 		p->tunnel = true;
 		x->upgrades = true;
 	}
@@ -245,8 +276,13 @@ static bool read_answer_head(struct exchange *x, struct proxy *p)
 	for (; p->interims <= INTERIMS_MAX; p->interims++) {
 		switch (http1_read_head(&p->reader, &p->upstream->in)) {
 		case HTTP1_MORE:
+			answer_bound(p);
 			return false;
 		case HTTP1_HEAD:
+			if (x->answer.status == 101 && !websocket_agreed(&p->request, &x->answer)) {
+				failed(x, p, &UPSTREAM_ANSWER_BAD);
+				return false;
+			}
 			if (!http_status_interim(x->answer.status)) {
 				answer_pass_on(x, p);
 				return true;
@@ -293,9 +329,8 @@ static void write_request_body(struct exchange *x, struct proxy *p)
 	switch (http1_write_body(&p->writer, x->in, &p->upstream->out)) {
 	case HTTP1_DONE:
 		p->sent = true;
-		/* The time for an answer begins when the request is whole. */
 		if (x->request.body != HTTP_BODY_NONE && !x->answered)
-			upstream_wait(p, "upstream answer", x->worker->config->timeouts.upstream_response_ms, &UPSTREAM_RESPONSE_LATE);
+			answer_wait(x, p, true);
 		break;
 	case HTTP1_BROKEN:
 		/* The client's body broke: its carrier answers for that; the server must not take the part for the whole. Where an
@@ -337,6 +372,8 @@ static void one_way(struct pipe *to, struct pipe *from)
 
 static void tunnel_over(struct exchange *x, struct proxy *p, const struct reason *reason)
 {
+	if (!x->wait && p->upstream)
+		x->wait = p->upstream->tcp.late;
 	if (!x->out->ended) {
 		if (reason == &RING_DONE)
 			pipe_end(x->out);
@@ -348,33 +385,138 @@ static void tunnel_over(struct exchange *x, struct proxy *p, const struct reason
 	exchange_done(x);
 }
 
-static void tunnel_step(struct exchange *x, struct proxy *p)
+/* Why neither direction can go on; NULL: one can. A direction that was cut is so only when the bytes before the cut have passed. */
+static const struct reason *tunnel_end(const struct exchange *x, const struct upstream *u)
+{
+	if (x->out->reason || u->out.reason)
+		return x->out->reason ? x->out->reason : u->out.reason;
+	if (x->out->refusal)
+		return x->out->refusal;
+	if (u->out.refusal == &TCP_SEND_LATE)
+		return &UPSTREAM_SEND_LATE;
+	/* A server that has ended and then resets has not shut one direction, but closed: nothing is wrong with that. */
+	if (u->out.refusal)
+		return x->out->ended ? &RING_DONE : &UPSTREAM_RESET;
+	return x->out->ended && u->tcp.fin_sent ? &RING_DONE : NULL;
+}
+
+/* A side that has ended says nothing more, and is silent from then on; but what it said last may be at work on the other one, whose
+ * time therefore begins anew. So one direction goes on without the other until it ends, too, or stands still. */
+static bool tunnel_idle(struct exchange *x, struct proxy *p)
+{
+	struct upstream *u = p->upstream;
+	struct tcp_wait wait;
+
+	if (!p->client_ended && u->tcp.fin_sent) {
+		p->client_ended = true;
+		tcp_receive_within(&u->tcp, tunnel_wait(x, &wait));
+	}
+	if (!p->server_ended && x->out->ended) {
+		p->server_ended = true;
+		exchange_wait(x, tunnel_wait(x, &wait));
+	}
+	/* A server that tells and a client who listens are a conversation: only when both are silent is there none. */
+	return (p->client_ended || exchange_silences(x) > 0) && (p->server_ended || u->tcp.silences > 0);
+}
+
+/* What one_way is about to move to the client. */
+static void boundary_follow(struct ws_boundary *boundary, const struct pipe *to, const struct pipe *from)
+{
+	const uint64_t free = to->ended ? 0 : pipe_free(to);
+	uint64_t left = from->bytes < free ? from->bytes : free;
+
+	for (const struct chunk *chunk = from->first; left > 0; chunk = chunk->next) {
+		const uint64_t n = chunk_size(chunk) < left ? chunk_size(chunk) : left;
+
+		ws_boundary_pass(boundary, chunk->bytes + chunk->begin, n);
+		left -= n;
+	}
+}
+
+/* ---- tunnel: ended by us --------------------------------------------------------------------------------------------------- */
+
+/* Where the server's frames leave a place for it, the client is told Close with the reason's code; so his library knows that nothing
+ * went wrong, and to come again. Both sides are then told our end, and not a reset: what is on its way still arrives. */
+static void tunnel_leave(struct exchange *x, struct proxy *p, const struct reason *reason)
+{
+	uint8_t header[WS_HEADER_MAX];
+	size_t text_size = strlen(reason->sentence);
+	const unsigned code = verdict_of(reason)->close_code;
+
+	p->leaving = true;
+	exchange_note(x, reason);
+	if (ws_boundary_here(&p->boundary) && !x->out->ended) {
+		if (text_size > WS_CLOSE_TEXT_MAX)
+			text_size = WS_CLOSE_TEXT_MAX;
+		pipe_write(x->out, header, ws_frame_encode(header, &(struct ws_frame){ .opcode = WS_CLOSE, .final = true, .length = 2 + text_size }));
+		pipe_write(x->out, (uint8_t[]){ (uint8_t)(code >> 8), (uint8_t)code }, 2);
+		pipe_write(x->out, reason->sentence, text_size);
+		x->closed_by = "gateway";
+		x->close_code = code;
+	}
+	pipe_end(x->out);
+	pipe_end(&p->upstream->out);
+	timer_set(&p->timer, x->worker->config->timeouts.close_ms);
+	task_wake(&x->task);
+}
+
+/* What either still says is thrown away: a socket that is closed over unread bytes sends a reset. The server has timeouts.close to
+ * end; the client has it afterwards, in his carrier's goodbye. */
+static void tunnel_left(struct exchange *x, struct proxy *p)
 {
 	struct upstream *u = p->upstream;
 
+	pipe_consume(x->in, x->in->bytes);
+	if (u) {
+		pipe_consume(&u->in, u->in.bytes);
+		if (!u->in.ended && !u->out.refusal && !x->out->refusal && !p->timer.fired)
+			return;
+	}
+	drop(p, x->refusal);
+	exchange_done(x);
+}
+
+/* Is it this tunnel's turn, while the gateway drains? Clients who are told at one moment come back at one moment. */
+static bool tunnel_turn(const struct exchange *x, struct proxy *p)
+{
+	if (!x->worker->draining || p->timer.set)
+		return false;
+	if (!p->timer.fired) {
+		const uint64_t ms = worker_goodbye_ms(x->worker, WORKER_TUNNELS);
+
+		if (ms > 0)
+			timer_set(&p->timer, ms);
+		return ms == 0;
+	}
+	return true;
+}
+
+static void tunnel_step(struct exchange *x, struct proxy *p)
+{
+	struct upstream *u = p->upstream;
+	const struct reason *reason;
+
 	if (x->done)
 		return;
+	if (p->leaving) {
+		tunnel_left(x, p);
+		return;
+	}
 	if (!u) {
 		tunnel_over(x, p, &UPSTREAM_CUT);
 		return;
 	}
 	one_way(&u->out, x->in);
+	boundary_follow(&p->boundary, x->out, &u->in);
 	one_way(x->out, &u->in);
-	/* A server that tells and a client who listens are a conversation: only when both are silent is there none. */
-	if (exchange_silences(x) > 0 && u->tcp.silences > 0) {
+	reason = tunnel_end(x, u);
+	if (reason) {
+		tunnel_over(x, p, reason);
+	} else if (tunnel_idle(x, p)) {
 		x->wait = "tunnel bytes";
-		tunnel_over(x, p, &WEBSOCKET_IDLE);
-		return;
-	}
-	if (x->out->ended || u->out.ended || x->out->refusal || u->out.refusal) {
-		bool both = x->out->ended && u->out.ended;
-
-		if (x->in->reason || u->in.reason || x->out->refusal || u->out.refusal)
-			tunnel_over(x, p, x->in->reason ? x->in->reason : u->in.reason ? u->in.reason : x->out->refusal ? x->out->refusal : &UPSTREAM_RESET);
-		else if (both && u->tcp.fin_sent)
-			tunnel_over(x, p, &RING_DONE);
-		else if (x->out->ended && u->out.bytes == 0)
-			tunnel_over(x, p, &RING_DONE); /* the server has ended: the client is told, and nobody is left to write to */
+		tunnel_leave(x, p, &WEBSOCKET_IDLE);
+	} else if (tunnel_turn(x, p)) {
+		tunnel_leave(x, p, &GATEWAY_DRAINING);
 	}
 }
 
@@ -382,6 +524,8 @@ static void tunnel_begin(struct exchange *x, struct proxy *p)
 {
 	struct tcp_wait wait;
 
+	timer_init(&p->timer, &x->scope, &x->task);
+	x->worker->tunnel_count++;
 	tcp_receive_within(&p->upstream->tcp, tunnel_wait(x, &wait));
 	exchange_wait(x, &wait);
 }
@@ -429,8 +573,12 @@ static void proxy_step(struct exchange *x)
 	/* While it connects, and when that failed, the body stays where it is, so that another server can still be asked. */
 	if (!p->sent && !p->upstream->tcp.connecting && !p->upstream->in.reason)
 		write_request_body(x, p);
-	if (p->upstream && !x->answered && !read_answer_head(x, p))
+	if (p->upstream && !x->answered && !read_answer_head(x, p)) {
+		/* It takes nothing any more, and has said nothing. (After a reset an answer may still be on its way to us.) */
+		if (p->upstream && p->upstream->out.refusal == &TCP_SEND_LATE)
+			failed(x, p, &TCP_SEND_LATE);
 		return;
+	}
 	if (p->upstream && !p->answer_read && !p->tunnel)
 		read_answer_body(x, p);
 	if (p->upstream && p->answer_read) {
@@ -447,8 +595,10 @@ static void proxy_ended(struct exchange *x)
 {
 	struct proxy *p = x->state;
 
-	if (p)
-		drop(p, x->scope.reason);
+	if (!p)
+		return;
+	x->worker->tunnel_count -= p->tunnel_begun;
+	drop(p, x->scope.reason);
 }
 
 static const char *proxy_where(const struct exchange *x)
@@ -458,7 +608,7 @@ static const char *proxy_where(const struct exchange *x)
 	if (!p || !p->upstream)
 		return "proxy";
 	if (p->tunnel)
-		return "proxy: tunnel";
+		return p->leaving ? "proxy: leaving tunnel" : "proxy: tunnel";
 	if (p->upstream->tcp.connecting)
 		return "proxy: connecting";
 	if (!x->answered)

@@ -120,6 +120,10 @@ void websocket_goodbye(struct exchange *x, struct websocket *w, const struct rea
 	if (w->closing)
 		return;
 	w->closing = true;
+	if (w->ws.own_code == 0) {
+		x->closed_by = "gateway";
+		x->close_code = verdict_of(reason)->close_code;
+	}
 	ws_close(&w->ws, verdict_of(reason)->close_code, reason->sentence);
 	exchange_wait(x, &wait);
 }
@@ -128,7 +132,7 @@ void websocket_goodbye(struct exchange *x, struct websocket *w, const struct rea
 static void drain_watch(struct exchange *x, struct websocket *w)
 {
 	if (!w->goodbye.set && !w->goodbye.fired) {
-		uint64_t ms = worker_goodbye_ms(x->worker);
+		uint64_t ms = worker_goodbye_ms(x->worker, WORKER_SOCKETS);
 
 		if (ms > 0) {
 			timer_set(&w->goodbye, ms);
@@ -137,6 +141,7 @@ static void drain_watch(struct exchange *x, struct websocket *w)
 	} else if (!w->goodbye.fired) {
 		return;
 	}
+	exchange_note(x, &GATEWAY_DRAINING);
 	websocket_goodbye(x, w, &GATEWAY_DRAINING);
 }
 
@@ -164,10 +169,15 @@ bool websocket_watch(struct exchange *x, struct websocket *w)
 	return false;
 }
 
-void websocket_over(struct exchange *x, const struct reason *reason)
+void websocket_over(struct exchange *x, struct websocket *w, const struct ws_piece *piece)
 {
-	if (reason && reason != &CLIENT_CLOSE_LATE)
-		exchange_note(x, reason);
+	/* A client who broke a rule is told its code; one who was lost was told nothing. */
+	if (!x->closed_by && (!piece->reason || w->ws.own_code != 0)) {
+		x->closed_by = piece->reason ? "gateway" : "client";
+		x->close_code = piece->reason ? w->ws.own_code : piece->code;
+	}
+	if (piece->reason && piece->reason != &CLIENT_CLOSE_LATE)
+		exchange_note(x, piece->reason);
 	exchange_done(x);
 }
 

@@ -58,8 +58,8 @@ bool websocket_watch(struct exchange *, struct websocket *);
 /* Says Close with the reason's code and sentence, and waits for the client's for a bounded time. */
 void websocket_goodbye(struct exchange *, struct websocket *, const struct reason *);
 
-/* ws_next said WS_CLOSED (reason NULL) or WS_BROKEN. */
-void websocket_over(struct exchange *, const struct reason *);
+/* ws_next said WS_CLOSED or WS_BROKEN, and gave this. */
+void websocket_over(struct exchange *, struct websocket *, const struct ws_piece *);
 
 /* In the target's `ended`; NULL is harmless. */
 void websocket_ended(struct websocket *);

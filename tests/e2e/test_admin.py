@@ -72,6 +72,27 @@ def test_scopes_show_a_request_that_waits_for_its_service(gateway, raw):
     assert {scope["kind"] for scope in grouped} == kinds
 
 
+def connection_rows(gateway, step):
+    """Those of clients: the one that asks is a connection as well, at the step serve."""
+    return [row for row in json.loads(gateway.admin_text("/scopes?full"))["scopes"] if row["kind"] == "connection" and row["step"] == step]
+
+
+def test_scopes_say_what_a_client_is_waited_for(start_gateway, raw):
+    """While his service works only the client's end can come; behind our goodbye it must, and within timeouts.close."""
+    gateway = start_gateway(cores=1, routes=[{"path": "/count", "serve": "count"}, {"prefix": "/raw", "proxy": "raw"}],
+                            upstreams={"raw": raw.port}, timeouts={"close": "15s"})
+    waiting, leaving = gateway.connect(), gateway.connect()
+    waiting.send(request_bytes("GET", "/raw/a"))
+    raw.accept().request()
+    assert leaving.ask("GET", "/count?siteId=x", fields=[("Connection", "close")]).status == 200
+    leaving.ended()
+    row, = eventually(lambda: connection_rows(gateway, "say_goodbye"), "the gateway has said goodbye")
+    assert row["waits"] == "the client's end" and 0 < row["wait_left_ms"] <= 15_100, row
+    rows = [row for row in connection_rows(gateway, "serve") if row["waits"] == "the client's end"]
+    assert rows and all(row["wait_left_ms"] is None for row in rows), connection_rows(gateway, "serve")
+    assert not [op for row in connection_rows(gateway, "serve") + [row] for op in row["ops"] if op["name"] == "nothing"]
+
+
 def test_scopes_and_stats_agree(gateway):
     wires = [gateway.connect() for _ in range(10)]
     for wire in wires:

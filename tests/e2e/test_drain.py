@@ -1,11 +1,14 @@
 """The end of a gateway: what is running finishes, what is idle is told, nothing new begins, and the exit code is 0."""
+import json
 import signal
 import socket
+import time
 
 import pytest
 
 from gateway import eventually
-from wire import CLOSE, TEXT, close_code, frame, read_frame, request_bytes, upgrade_bytes
+from wire import (AGREED, CLOSE, SAMPLE_KEY, TEXT, close_code, frame, read_frame, request_bytes,
+                  upgrade_bytes)
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 
@@ -23,6 +26,10 @@ def in_flight(gateway, raw, tls=False):
     far = raw.accept()
     far.request()
     return wire, far
+
+
+def logged(gateway):
+    return [json.loads(line) for line in gateway.access_log.read_text().splitlines()]
 
 
 def listening(port):
@@ -81,15 +88,21 @@ def test_a_websocket_is_told_1001(gateway, tls):
     wire.send(frame(CLOSE, payload))
     wire.ended()
     assert gateway.wait() == 0
+    line, = logged(gateway)
+    assert (line["error"], line["wait"], line["close_code"], line["closed_by"]) == ("draining", None, 1001, "gateway")
 
 
-def test_a_websocket_that_does_not_answer_its_close_does_not_hold_the_end(start_gateway):
+@pytest.mark.parametrize("tls", [False, True])
+def test_a_websocket_that_does_not_answer_its_close_does_not_hold_the_end(start_gateway, tls):
     gateway = start_gateway(routes=[{"path": "/echo", "serve": "echo"}], timeouts={"close": "300ms"})
-    wire = gateway.connect()
+    wire = gateway.connect(tls)
     wire.send(upgrade_bytes())
     assert wire.response().status == 101
     gateway.signal(signal.SIGTERM)
     assert gateway.wait() == 0
+    # Why it was told goodbye, and what it was waited for in vain.
+    line, = logged(gateway)
+    assert (line["error"], line["wait"]) == ("draining", "close frame")
 
 
 def test_a_half_sent_request_may_be_finished(gateway):
@@ -142,3 +155,114 @@ def test_drain_by_the_admin_socket(gateway, raw):
     far.send(OK)
     assert wire.response().body == b"ok"
     assert gateway.wait() == 0
+
+
+HALVES = {
+    "half a head": (b"GET /count?siteId=a HTTP/1.1\r\nHost: l\r\n", "-"),
+    "half a body": (b"POST /count HTTP/1.1\r\nHost: l\r\nContent-Type: application/x-www-form-urlencoded\r\n"
+                    b"Content-Length: 20\r\n\r\nsiteId=", "/count"),
+    "half a body that is passed on": (b"PUT /raw/a HTTP/1.1\r\nHost: l\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n", "/raw"),
+}
+
+
+@pytest.mark.parametrize("tls", [False, True])
+@pytest.mark.parametrize("half, route", HALVES.values(), ids=HALVES.keys())
+def test_half_a_request_is_refused_before_the_end(start_gateway, raw, tls, half, route):
+    """It waits as long as it can, and is answered while somebody is there to answer."""
+    gateway = start_gateway(cores=1, upstreams={"raw": raw.port}, timeouts={"drain": "1500ms"}, routes=[
+        {"path": "/count", "serve": "count"}, {"prefix": "/raw", "proxy": "raw"}])
+    wire = gateway.connect(tls)
+    wire.send(half)
+    if route == "/raw":
+        far = raw.accept()
+        far.request(body=False)
+    eventually(lambda: gateway.total()["bytes"]["received"] > 0 and gateway.total()["connections"]["open"] > 0, "it has arrived")
+    gateway.signal(signal.SIGTERM)
+    answer = wire.response()
+    assert (answer.status, json.loads(answer.body)["error"], answer.get("Connection")) == (503, "draining", "close")
+    wire.ended()
+    wire.close()
+    if route == "/raw":
+        far.gone()
+        assert not far.buffer.endswith(b"0\r\n\r\n"), "half a body was made whole"
+    assert gateway.wait() == 0
+    line, = logged(gateway)
+    assert (line["status"], line["error"], line["route"]) == (503, "draining", route)
+
+
+# ---- tunnels -------------------------------------------------------------------------------------------
+
+
+def open_tunnel(gateway, raw, tls=False):
+    wire = gateway.connect(tls)
+    wire.send(upgrade_bytes("/raw/socket", key=SAMPLE_KEY))
+    far = raw.accept()
+    far.request()
+    far.send(AGREED)
+    assert wire.response().status == 101
+    return wire, far
+
+
+@pytest.fixture
+def brief(start_gateway, raw):
+    """A gateway whose drain is soon over."""
+    return start_gateway(cores=1, upstreams={"raw": raw.port}, timeouts={"drain": "4s", "close": "1s"},
+                         routes=[{"path": "/echo", "serve": "echo"}, {"prefix": "/raw", "proxy": "raw"}])
+
+
+@pytest.mark.parametrize("tls", [False, True])
+@pytest.mark.parametrize("whole", [True, False], ids=["at a boundary", "inside a frame"])
+def test_a_tunnel_is_ended_in_the_second_half(brief, raw, tls, whole):
+    wire, far = open_tunnel(brief, raw, tls)
+    said = frame(TEXT, b"said", mask=None, length=4 if whole else 5)
+    far.send(said)
+    assert wire.read(len(said)) == said
+    began = time.monotonic()
+    brief.signal(signal.SIGTERM)
+    eventually(lambda: brief.stats()["state"] == "draining", "the drain has begun")
+    # In the first half it is what it was.
+    wire.send(b"up")
+    assert far.read(2) == b"up"
+    if whole:
+        opcode, _, payload = read_frame(wire)
+        assert (opcode, close_code(payload)) == (CLOSE, 1001)
+    wire.ended()
+    assert 2 <= time.monotonic() - began + 0.1 < 4
+    far.ended()
+    wire.close()
+    far.close()
+    assert brief.wait() == 0
+    assert time.monotonic() - began < 4, "only the deadline ended it"
+    assert [line["error"] for line in logged(brief)] == ["draining"]
+
+
+def test_tunnels_are_told_one_after_the_other(brief, raw):
+    tunnels = [open_tunnel(brief, raw) for _ in range(30)]
+    brief.signal(signal.SIGTERM)
+    for wire, far in tunnels:
+        opcode, _, payload = read_frame(wire)
+        assert (opcode, close_code(payload)) == (CLOSE, 1001)
+        wire.close()
+        far.close()
+    assert brief.wait() == 0
+    assert [line["error"] for line in logged(brief)] == ["draining"] * 30
+
+
+def test_a_tunnel_whose_service_does_not_end_it_does_not_hold_the_drain(brief, raw):
+    wire, far = open_tunnel(brief, raw)
+    brief.signal(signal.SIGTERM)
+    assert read_frame(wire)[0] == CLOSE
+    wire.close()
+    assert brief.wait() == 0
+    far.gone()
+
+
+def test_what_the_deadline_cuts_is_logged_as_cut(start_gateway, raw):
+    gateway = start_gateway(cores=1, upstreams={"raw": raw.port}, routes=[{"prefix": "/raw", "proxy": "raw"}],
+                            timeouts={"drain": "300ms"})
+    wire, _ = in_flight(gateway, raw)
+    gateway.signal(signal.SIGTERM)
+    wire.gone()
+    gateway.wait()
+    line, = logged(gateway)
+    assert (line["status"], line["error"]) == (499, "draining")

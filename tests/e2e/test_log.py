@@ -5,7 +5,7 @@ import uuid
 import pytest
 
 from gateway import eventually
-from wire import Closed, request_bytes, upgrade_bytes
+from wire import CLOSE, TEXT, Closed, frame, read_frame, request_bytes, upgrade_bytes
 
 
 def lines(gateway):
@@ -79,6 +79,46 @@ def test_a_websocket_is_one_line_at_its_end(gateway):
 
     line, = line_after(gateway, act)
     assert line["status"] == 101 and line["route"] == "/echo", line
+
+
+CLOSES = {
+    "client": (frame(CLOSE, b"\x0f\xa1gone"), 4001, "client", None),
+    "client, no code": (frame(CLOSE), 1005, "client", None),
+    "a broken rule": (frame(TEXT, b"x", mask=None), 1002, "gateway", "ws_mask_missing"),
+    "a bad code": (frame(CLOSE, b"\x03\xed"), 1002, "gateway", "ws_close_code_invalid"),
+}
+
+
+@pytest.mark.parametrize("tls", [False, True])
+@pytest.mark.parametrize("said, code, by, error", CLOSES.values(), ids=CLOSES.keys())
+def test_a_websocket_tells_who_closed_it(gateway, tls, said, code, by, error):
+    def act():
+        wire = gateway.connect(tls)
+        wire.send(upgrade_bytes() + said)
+        assert wire.response().status == 101
+        assert read_frame(wire)[0] == CLOSE
+        wire.ended()
+        wire.close()
+
+    line, = line_after(gateway, act)
+    assert (line["close_code"], line["closed_by"], line["error"]) == (code, by, error)
+
+
+@pytest.mark.parametrize("end", ["close", "reset"])
+def test_a_websocket_that_just_broke_was_closed_by_nobody(gateway, end):
+    def act():
+        wire = gateway.connect()
+        wire.send(upgrade_bytes())
+        assert wire.response().status == 101
+        getattr(wire, end)()
+
+    line, = line_after(gateway, act)
+    assert "close_code" not in line and "closed_by" not in line and line["error"], line
+
+
+def test_a_request_is_no_websocket(gateway):
+    line, = line_after(gateway, lambda: gateway.ask("GET", "/count?siteId=x"))
+    assert "close_code" not in line and "closed_by" not in line
 
 
 def test_a_client_that_left_is_in_the_log(gateway, raw):

@@ -6,7 +6,7 @@ import pytest
 
 from gateway import eventually
 from upstreams import RawUpstream, free_port
-from wire import Closed, arrived, request_bytes
+from wire import AGREED, PATIENCE_S, SAMPLE_KEY, Closed, arrived, request_bytes, upgrade_bytes
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 
@@ -111,6 +111,34 @@ def test_504_when_the_connection_is_late(start_gateway):
         full.close()
 
 
+DRIBBLED = {
+    "a head": (b"HTTP/1.1 200 OK\r\nX: ", b"a"),
+    "an upgrade": (b"HTTP/1.1 101 Switching Protocols\r\nX: ", b"a"),
+    "interim answers": (b"HTTP/1.1 100 Continue\r\n\r\n", b"HTTP/1.1 103 Early Hints\r\n\r\n"),
+}
+
+
+@pytest.mark.parametrize("body", [None, b"body"])
+@pytest.mark.parametrize("first, more", DRIBBLED.values(), ids=DRIBBLED.keys())
+def test_504_when_the_head_is_not_whole_in_time(start_gateway, raw, first, more, body):
+    """It says something in every while, so that no silence is long: the time for an answer is that of its whole head."""
+    gateway = start_gateway(routes=[{"prefix": "/", "proxy": "raw"}], upstreams={"raw": raw.port},
+                            timeouts={"upstream_response": "800ms"})
+    wire = gateway.connect()
+    wire.send(request_bytes("POST", "/x", body) if body else upgrade_bytes("/x"))
+    far = raw.accept()
+    far.request()
+    far.send(first)
+    for _ in range(12):                        # three times as long as it has
+        if arrived(wire) or arrived(far):
+            break
+        far.send(more)
+        arrived(wire, 0.2)
+    assert arrived(wire), "the gateway waits as long as the service dribbles"
+    assert assert_refused(wire.response(), 504) == "upstream_response_late"
+    far.gone()
+
+
 def test_an_answer_that_begins_in_time_may_take_its_time(start_gateway, raw):
     gateway = start_gateway(routes=[{"prefix": "/", "proxy": "raw"}], upstreams={"raw": raw.port},
                             timeouts={"upstream_response": "400ms", "upstream_body": "10s"})
@@ -171,6 +199,48 @@ def test_an_answer_that_stops_halfway_is_cut_after_its_deadline(start_gateway, r
     far.send(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf")
     with pytest.raises((Closed, ConnectionError)):
         wire.response()
+    far.gone()
+
+
+def send_until_stuck(wire):
+    """More than lies in all buffers between; some of it is taken by nobody."""
+    wire.sock.settimeout(0.3)
+    try:
+        for _ in range(4000):
+            wire.send(b"x" * 10_000)
+    except OSError:
+        pass                                   # it stands still, or the gateway has given up
+    wire.sock.settimeout(PATIENCE_S)
+
+
+def test_504_when_the_service_stops_reading_the_request(start_gateway, raw):
+    """It was not broken off by the service, as upstream_reset would say: it is there, and takes nothing."""
+    gateway = start_gateway(cores=1, routes=[{"prefix": "/", "proxy": "raw"}], upstreams={"raw": raw.port},
+                            timeouts={"send": "300ms"})
+    wire = gateway.connect()
+    wire.send(request_bytes("PUT", "/x", fields=[("Content-Length", "40000000")]))
+    far = raw.accept(receive_buffer=4096)
+    far.request(body=False)
+    send_until_stuck(wire)
+    assert assert_refused(wire.response(), 504) == "upstream_send_late"
+    line = json.loads(eventually(lambda: gateway.access_log.read_text(), "it is logged").splitlines()[0])
+    assert (line["status"], line["error"], line["wait"]) == (504, "upstream_send_late", "send")
+    wire.close()
+    far.gone()
+
+
+def test_a_service_that_stops_reading_a_tunnel_is_named(start_gateway, raw):
+    gateway = start_gateway(routes=[{"prefix": "/", "proxy": "raw"}], upstreams={"raw": raw.port}, timeouts={"send": "300ms"})
+    wire = gateway.connect()
+    wire.send(upgrade_bytes("/x", key=SAMPLE_KEY))
+    far = raw.accept(receive_buffer=4096)
+    far.request()
+    far.send(AGREED)
+    assert wire.response().status == 101
+    send_until_stuck(wire)
+    wire.gone()
+    line = json.loads(eventually(lambda: gateway.access_log.read_text(), "it is logged"))
+    assert (line["status"], line["error"], line["wait"]) == (101, "upstream_send_late", "send")
     far.gone()
 
 

@@ -3,12 +3,13 @@ import asyncio
 import json
 import os
 import random
+import socket
 
 import pytest
 import websockets
 
 from gateway import SLOW, eventually
-from wire import (BINARY, CLOSE, CONTINUATION, PATIENCE_S, PING, PONG, TEXT, close_code, frame, read_frame, request_bytes,
+from wire import (BINARY, CLOSE, CONTINUATION, PATIENCE_S, PING, PONG, SAMPLE_KEY, TEXT, arrived, close_code, frame, read_frame, request_bytes,
                   upgrade_bytes)
 
 
@@ -30,7 +31,7 @@ def with_client(gateway, tls, talk, target="/echo", **more):
 def open_socket(gateway, tls=False, target="/echo", fields=()):
     """The same by hand; the upgrade is checked, frames follow."""
     wire = gateway.connect(tls)
-    wire.send(upgrade_bytes(target, fields, key="dGhlIHNhbXBsZSBub25jZQ=="))
+    wire.send(upgrade_bytes(target, fields, key=SAMPLE_KEY))
     answer = wire.response()
     assert answer.status == 101, answer
     # RFC 6455 §1.3 gives this key and this answer.
@@ -343,9 +344,14 @@ def test_a_close_by_the_service_reaches_the_client(gateway, tls):
     assert with_client(gateway, tls, talk, "/websocket/diary") == 4002
 
 
+def logged(gateway):
+    """The lines of the access log; none yet is fine."""
+    return [json.loads(line) for line in gateway.access_log.read_text().splitlines()] if gateway.access_log.exists() else []
+
+
 def open_tunnel(gateway, raw, tls=False, early=b"", late=b""):
     wire = gateway.connect(tls)
-    wire.send(upgrade_bytes("/raw/socket") + early)
+    wire.send(upgrade_bytes("/raw/socket", [("Sec-WebSocket-Protocol", "o, p")], key=SAMPLE_KEY) + early)
     far = raw.accept()
     seen = far.request()
     assert seen.get("Upgrade").lower() == "websocket" and seen.get("Connection").lower() == "upgrade"
@@ -386,6 +392,51 @@ def test_a_tunnel_ends_on_both_sides(gateway, raw, tls, who, end):
     other.gone()
 
 
+@pytest.mark.parametrize("tls", [False, True])
+def test_a_service_that_has_said_all_is_still_told_what_the_client_says(gateway, raw, tls):
+    wire, far = open_tunnel(gateway, raw, tls)
+    far.send(b"all I had to say")
+    far.sock.shutdown(socket.SHUT_WR)
+    assert wire.read_all() == b"all I had to say"
+    for _ in range(5):
+        data = os.urandom(50_000)
+        wire.send(data)
+        assert far.read(len(data)) == data
+    wire.close()
+    far.ended()
+    line = eventually(lambda: [line for line in logged(gateway) if line["bytes_in"] == 250_000], "it is logged")[0]
+    assert line["error"] is None
+
+
+def test_a_client_who_has_said_all_is_still_told_what_the_service_says(gateway, raw):
+    wire, far = open_tunnel(gateway, raw)
+    wire.send(b"all I had to say")
+    wire.sock.shutdown(socket.SHUT_WR)
+    assert far.read_all() == b"all I had to say"
+    for _ in range(5):
+        data = os.urandom(50_000)
+        far.send(data)
+        assert wire.read(len(data)) == data
+    far.close()
+    wire.ended()
+
+
+@pytest.mark.parametrize("who", ["client", "service"])
+def test_half_a_tunnel_that_is_silent_too_long_is_closed(start_gateway, raw, who):
+    gateway = start_gateway(routes=[{"prefix": "/", "proxy": "raw"}], upstreams={"raw": raw.port},
+                            timeouts={"websocket_idle": "300ms"})
+    wire, far = open_tunnel(gateway, raw)
+    first, other = (wire, far) if who == "client" else (far, wire)
+    first.sock.shutdown(socket.SHUT_WR)
+    other.ended()
+    for _ in range(5):                         # longer than the time of silence
+        assert not arrived(first, 0.1)
+        other.send(b"x")
+        assert first.read(1) == b"x"
+    first.gone()
+    assert eventually(lambda: logged(gateway), "it is logged")[0]["error"] == "websocket_idle"
+
+
 def test_an_upgrade_that_the_service_declines_is_an_ordinary_answer(gateway, raw):
     wire = gateway.connect()
     wire.send(upgrade_bytes("/raw/socket"))
@@ -395,6 +446,40 @@ def test_an_upgrade_that_the_service_declines_is_an_ordinary_answer(gateway, raw
     answer = wire.response()
     assert (answer.status, answer.body) == (403, b"no")
     assert wire.ask("GET", "/count?siteId=x").status == 200
+
+
+ACCEPT = "Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
+OFFERS = [("Sec-WebSocket-Protocol", "diary.v1"), ("Sec-WebSocket-Protocol", "diary.v2 , x"),
+          ("Sec-WebSocket-Extensions", "permessage-deflate; client_max_window_bits ,other"), ("Sec-WebSocket-Extensions", "third;a=\"b\"")]
+AGREEMENTS = {
+    "another key's accept": (["Sec-WebSocket-Accept: AAAAAAAAAAAAAAAAAAAAAAAAAAA="], OFFERS, 502),
+    "other letters": ([ACCEPT.replace("s3pP", "S3pP")], OFFERS, 502),
+    "no accept": ([], OFFERS, 502),
+    "two accepts": ([ACCEPT, ACCEPT], OFFERS, 502),
+    "an extension of its own": ([ACCEPT, "Sec-WebSocket-Extensions: permessage-bzip"], OFFERS, 502),
+    "a second extension of its own": ([ACCEPT, "Sec-WebSocket-Extensions: permessage-deflate, permessage-bzip"], OFFERS, 502),
+    "an extension that nobody offered": ([ACCEPT, "Sec-WebSocket-Extensions: permessage-deflate"], [], 502),
+    "a protocol of its own": ([ACCEPT, "Sec-WebSocket-Protocol: evil"], OFFERS, 502),
+    "a protocol in other letters": ([ACCEPT, "Sec-WebSocket-Protocol: Diary.v1"], OFFERS, 502),
+    "two protocols": ([ACCEPT, "Sec-WebSocket-Protocol: diary.v1, diary.v2"], OFFERS, 502),
+    "a protocol that nobody offered": ([ACCEPT, "Sec-WebSocket-Protocol: diary.v1"], [], 502),
+    "nothing more": ([ACCEPT], OFFERS, 101),
+    "one of each": ([ACCEPT, "Sec-WebSocket-Protocol: diary.v2", "Sec-WebSocket-Extensions: Permessage-Deflate;x , third"], OFFERS, 101),
+}
+
+
+@pytest.mark.parametrize("fields, offers, status", AGREEMENTS.values(), ids=AGREEMENTS.keys())
+def test_an_upgrade_that_does_not_answer_the_request_is_502(gateway, raw, fields, offers, status):
+    wire = gateway.connect()
+    wire.send(upgrade_bytes("/raw/socket", offers, key=SAMPLE_KEY))
+    far = raw.accept()
+    far.request()
+    far.send("\r\n".join(["HTTP/1.1 101 Switching Protocols", "Upgrade: websocket", "Connection: Upgrade", *fields, "", ""]).encode())
+    answer = wire.response()
+    assert answer.status == status
+    if status == 502:
+        assert json.loads(answer.body)["error"] == "upstream_answer_bad"
+        far.gone()
 
 
 def test_a_service_that_never_answers_the_upgrade_is_504(start_gateway, raw):
@@ -425,11 +510,43 @@ def test_a_tunnel_outlives_the_deadlines_of_requests(start_gateway, raw):
     assert wire.read(5) == b"there"
 
 
-def test_a_tunnel_that_is_silent_too_long_is_closed(start_gateway, raw):
+# What the service has said last, and whether a frame of the gateway's own may stand behind it.
+SAID = {
+    "nothing": (b"", True),
+    "whole frames": (frame(TEXT, b"x" * 300, mask=None) + frame(PING, b"", mask=None), True),
+    "a fragment": (frame(TEXT, b"x" * 70_000, fin=False, mask=None), True),
+    "half a header": (b"\x81\x7e\x01", False),
+    "half a frame": (frame(TEXT, b"x" * 50, mask=None, length=100), False),
+    "Close": (frame(CLOSE, b"\x03\xe8", mask=None), False),
+    "no frames": (b"these are no frames", False),
+}
+
+
+@pytest.mark.parametrize("tls", [False, True])
+@pytest.mark.parametrize("said, boundary", SAID.values(), ids=SAID.keys())
+def test_a_tunnel_that_is_silent_too_long_is_ended_in_order(start_gateway, raw, tls, said, boundary):
+    """Told by a Close where one can stand, and by an end, not a reset, to both."""
     gateway = start_gateway(routes=[{"prefix": "/", "proxy": "raw"}], upstreams={"raw": raw.port},
                             timeouts={"websocket_idle": "300ms"})
+    wire, far = open_tunnel(gateway, raw, tls)
+    far.send(said)
+    assert wire.read(len(said)) == said
+    if boundary:
+        opcode, fin, payload = read_frame(wire)
+        assert (opcode, fin, close_code(payload)) == (CLOSE, True, 1001)
+    wire.ended()
+    far.ended()
+    far.close()
+    line = eventually(lambda: logged(gateway), "it is logged")[0]
+    assert (line["status"], line["error"], line["wait"]) == (101, "websocket_idle", "tunnel bytes")
+    assert (line.get("close_code"), line.get("closed_by")) == ((1001, "gateway") if boundary else (None, None))
+
+
+def test_a_service_that_does_not_end_its_tunnel_does_not_hold_it(start_gateway, raw):
+    gateway = start_gateway(routes=[{"prefix": "/", "proxy": "raw"}], upstreams={"raw": raw.port},
+                            timeouts={"websocket_idle": "300ms", "close": "300ms"})
     wire, far = open_tunnel(gateway, raw)
-    wire.gone()
-    far.gone()
-    line = json.loads(eventually(lambda: gateway.access_log.read_text(), "it is logged"))
-    assert (line["error"], line["wait"]) == ("websocket_idle", "tunnel bytes")
+    assert read_frame(wire)[0] == CLOSE
+    wire.ended()
+    far.ended()
+    assert eventually(lambda: logged(gateway), "the tunnel is over")[0]["error"] == "websocket_idle"

@@ -204,9 +204,9 @@ def connect(port, tls=None, receive_buffer=None, name="localhost"):
     return Wire(sock)
 
 
-def arrived(wire):
-    """Whether bytes, or the end, are there to be read now; True or False, without waiting."""
-    return bool(wire.buffer) or bool(select.select([wire.sock], [], [], 0)[0])
+def arrived(wire, within=0):
+    """Whether bytes, or the end, are there to be read now, or in so many seconds."""
+    return bool(wire.buffer) or bool(select.select([wire.sock], [], [], within)[0])
 
 
 # ---- WebSocket frames, as right or as wrong as a test needs them -----------------------------------
@@ -252,6 +252,12 @@ def upgrade_bytes(target="/echo", fields=(), key=None, host="localhost"):
              ("Sec-WebSocket-Key", key)]
     return request_bytes("GET", target, fields=[pair for pair in usual if pair[0].lower() not in given] + list(fields),
                          host=host)
+
+
+# RFC 6455 §1.3: a key, and what a server that has read it answers.
+SAMPLE_KEY = "dGhlIHNhbXBsZSBub25jZQ=="
+AGREED = (b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+          b"Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n")
 
 
 def close_code(payload):

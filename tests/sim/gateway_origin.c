@@ -268,8 +268,8 @@ static void tunnel_make(struct origin *o)
 		o->tunnel_until = dice_below(gw_dice(o->gw), tunnel_down_bytes(o->ask) + tunnel_up_bytes(o->ask) + 1);
 	o->tunnel_piece = o->gw->silent_tunnels ? 1 + (unsigned)(tunnel_down_bytes(o->ask) / 8) : o->pieces_max;
 	o->pieces_max = PIECE_MAX;
-	bytes_say(&o->out, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nX-Ask: %u\r\n\r\n",
-	          o->ask->id);
+	bytes_say(&o->out, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+	          "Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\nX-Ask: %u\r\n\r\n", o->ask->id);
 	o->out_end = o->out.n;
 }
 

@@ -32,7 +32,9 @@ void proxy_rests(struct sim *sim, struct exchange *x)
 	}
 	sim_tcp_rests(sim, &u->tcp, "server");
 	if (p->tunnel) {
-		if (x->upgraded)
+		if (p->leaving && (x->in->bytes > 0 || u->in.bytes > 0 || u->in.ended || u->out.refusal || x->out->refusal))
+			gw_not_rest(sim, "a tunnel that is left was not looked at");
+		else if (x->upgraded && !p->leaving)
 			tunnel_rests(sim, x, u);
 		return;
 	}
