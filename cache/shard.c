@@ -1,76 +1,49 @@
 /* cache/shard.c — one core's lines, and the argument why no update is lost.
  *
- * The orderings, each with what it is for:
+ * Every line has one writer at a time, so between its load and its store no one else stores: the sum it stores contains
+ * every earlier change, and nothing can be lost. (Two threads that ran these two steps on one line could both load 7 and
+ * both store 8; that is why the writer is checked on every change.) The load needs no ordering, a thread always sees its
+ * own last store.
+ * How readers see a line whole is cache/lines.c's.
  *
- *   line     load relaxed, store release by the writer; load acquire by readers.
- *            Every line has one writer at a time, so between its load and its store no one else stores: the sum it
- *            stores contains every earlier add, and nothing can be lost. (Two threads that ran these two steps on one
- *            line could both load 7 and both store 8; that is why the writer is checked on every add.) The load needs
- *            no ordering, a thread always sees its own last store. The store is a release, so that whoever sees
- *            the raised count sees everything its core did before raising it.
- *   block    store release by the writer after the block is zeroed; load acquire by readers, who thus never see a line
- *            before its zero. A reader that finds no block reads zero, which is what this core had added by then.
  *   writer   compare-and-swap acquire in shard_take, store release in shard_put: the next writer sees all lines and
- *            blocks of the one before. On an add it is only compared, relaxed: a thread sees its own taking.
+ *            blocks of the one before. On a change it is only compared, relaxed: a thread sees its own taking.
  *
- * Why a reader that was told of an add sees it: the store comes before the answer in the writer's program order,
+ * Why a reader that was told of a change sees it: the stores come before the answer in the writer's program order,
  * the answer travels to the client and the client's next request to the reading core through locks, device barriers and
- * the kernel's queues, each of which is at least a release and an acquire. So the store happens before the later load,
+ * the kernel's queues, each of which is at least a release and an acquire. So the stores happen before the later load,
  * and by coherence a load that happens after a store returns it or a newer one. No fence of ours is needed. */
 #include "cache/shard.h"
 
 #include <assert.h>
 #include <pthread.h>
-#include <stdatomic.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #define SHARD_MAGIC 0x73686172u /* "shar" */
 
-/* A line fills its cache line, so that reading one site does not pull in what the writer does to the next. */
-struct line {
-	_Alignas(SHARD_LINE_BYTES) _Atomic int64_t added;
-};
-
-struct block {
-	struct line lines[SHARD_BLOCK_SITES];
-};
-
 struct shard {
 	uint32_t magic;
-	unsigned sites_max;
-	_Atomic uintptr_t writer;     /* pthread_self() of the thread that has taken the shard; 0: none */
-	_Atomic unsigned block_count; /* blocks made so far; stored by the writer */
-	_Atomic(struct block *) blocks[];
+	_Atomic uintptr_t writer; /* pthread_self() of the thread that has taken the shard; 0: none */
+	struct lines *lines;
 };
 
-static_assert(sizeof(struct line) == SHARD_LINE_BYTES, "a line is exactly one cache line");
-static_assert(SHARD_LINE_MAX <= INT64_MAX / SHARD_SUM_MAX, "that many lines add up without overflow");
-static_assert(ATOMIC_LLONG_LOCK_FREE == 2 && ATOMIC_POINTER_LOCK_FREE == 2, "no atomic here hides a lock");
+static_assert(sizeof(struct line) == LINES_WORDS * sizeof(int64_t), "a line's words are those of struct line");
+static_assert(2 * SHARD_LINE_MAX <= INT64_MAX / SHARD_SUM_MAX, "that many differences add up without overflow");
 static_assert(sizeof(pthread_t) <= sizeof(uintptr_t), "a thread's name fits into `writer`");
-
-_Noreturn void cache_check_failed(const char *fact, const char *file, int line)
-{
-	fprintf(stderr, "%s:%d: check failed: %s\n", file, line, fact);
-	abort();
-}
-
-static size_t shard_table_count(unsigned sites_max)
-{
-	return ((size_t)sites_max + SHARD_BLOCK_SITES - 1) / SHARD_BLOCK_SITES;
-}
 
 struct shard *shard_new(unsigned sites_max)
 {
-	struct shard *shard;
+	struct shard *shard = calloc(1, sizeof(*shard));
 
-	cache_check(sites_max > 0);
-	shard = calloc(1, sizeof(*shard) + shard_table_count(sites_max) * sizeof(shard->blocks[0]));
 	if (shard == NULL)
 		return NULL;
 	shard->magic = SHARD_MAGIC;
-	shard->sites_max = sites_max;
+	shard->lines = lines_new(sites_max);
+	if (shard->lines == NULL) {
+		free(shard);
+		return NULL;
+	}
 	return shard;
 }
 
@@ -80,8 +53,7 @@ void shard_free(struct shard *shard)
 		return;
 	cache_check(shard->magic == SHARD_MAGIC);
 	cache_check(atomic_load_explicit(&shard->writer, memory_order_acquire) == 0);
-	for (size_t i = 0; i < shard_table_count(shard->sites_max); i++)
-		free(atomic_load_explicit(&shard->blocks[i], memory_order_relaxed));
+	lines_free(shard->lines);
 	shard->magic = 0;
 	free(shard);
 }
@@ -97,80 +69,153 @@ void shard_take(struct shard *shard)
 	cache_check(taken);
 }
 
-static bool shard_is_mine(const struct shard *shard)
+bool shard_is_mine(const struct shard *shard)
 {
+	cache_check(shard->magic == SHARD_MAGIC);
 	return atomic_load_explicit(&shard->writer, memory_order_relaxed) == (uintptr_t)pthread_self();
 }
 
 void shard_put(struct shard *shard)
 {
-	cache_check(shard->magic == SHARD_MAGIC);
 	cache_check(shard_is_mine(shard));
 	atomic_store_explicit(&shard->writer, 0, memory_order_release);
 }
 
-/* The writer's block of a site, made when it is the first there; NULL: no memory. */
-static struct block *shard_block(struct shard *shard, uint32_t site)
+static void line_of(const int64_t words[LINES_WORDS], struct line *line)
 {
-	_Atomic(struct block *) *place = &shard->blocks[site / SHARD_BLOCK_SITES];
-	struct block *block = atomic_load_explicit(place, memory_order_relaxed);
-	unsigned block_count;
-
-	if (block != NULL)
-		return block;
-	block = aligned_alloc(SHARD_LINE_BYTES, sizeof(*block));
-	if (block == NULL)
-		return NULL;
-	memset(block, 0, sizeof(*block));
-	atomic_store_explicit(place, block, memory_order_release);
-	block_count = atomic_load_explicit(&shard->block_count, memory_order_relaxed);
-	atomic_store_explicit(&shard->block_count, block_count + 1, memory_order_relaxed);
-	return block;
+	memcpy(line, words, sizeof(*line));
 }
 
-enum shard_answer shard_add(struct shard *shard, uint32_t site, int64_t by)
+static void shard_own(const struct shard *shard, uint32_t site, struct line *line)
 {
-	struct block *block;
-	struct line *line;
-	int64_t sum;
+	int64_t words[LINES_WORDS];
 
-	cache_check(shard->magic == SHARD_MAGIC);
-	cache_check(site < shard->sites_max);
+	lines_own(shard->lines, site, words);
+	line_of(words, line);
+}
+
+static void cell_set(struct lines_cell *cell, const struct line *line)
+{
+	int64_t words[LINES_WORDS];
+
+	memcpy(words, line, sizeof(words));
+	lines_set(cell, words);
+}
+
+static bool line_fits(const struct line *line, int64_t limit)
+{
+	for (unsigned kind = 0; kind < COUNT_KINDS; kind++) {
+		if (line->n[kind] > limit || line->n[kind] < -limit)
+			return false;
+	}
+	return true;
+}
+
+enum shard_answer shard_reserve(struct shard *shard, uint32_t site)
+{
+	struct line line, study;
+
 	cache_check(shard_is_mine(shard));
-	if (by == 0)
-		return SHARD_ADDED;
-	/* Judged before a block is made: an add that cannot fit into an empty line leaves no trace. */
-	if (by > SHARD_LINE_MAX || by < -SHARD_LINE_MAX)
+	shard_own(shard, site, &line);
+	shard_own(shard, SHARD_STUDY, &study);
+	if (!line_fits(&line, SHARD_LINE_FULL) || !line_fits(&study, SHARD_LINE_FULL))
 		return SHARD_LINE_SPENT;
-	block = shard_block(shard, site);
-	if (block == NULL)
-		return SHARD_MEMORY_SPENT;
-	line = &block->lines[site % SHARD_BLOCK_SITES];
-	sum = atomic_load_explicit(&line->added, memory_order_relaxed) + by; /* two times 2^53 cannot overflow */
-	if (sum > SHARD_LINE_MAX || sum < -SHARD_LINE_MAX)
-		return SHARD_LINE_SPENT;
-	atomic_store_explicit(&line->added, sum, memory_order_release);
-	return SHARD_ADDED;
+	return lines_make(shard->lines, site) ? SHARD_OK : SHARD_MEMORY_SPENT;
 }
 
-int64_t shard_read(const struct shard *shard, uint32_t site)
+/* Opens this line with the change in it. */
+static struct lines_cell *line_change(struct shard *shard, uint32_t site, const int64_t by[COUNT_KINDS], uint64_t stamp_ns)
 {
-	const struct block *block;
+	struct lines_cell *cell;
+	struct line line;
+
+	shard_own(shard, site, &line);
+	for (unsigned kind = 0; kind < COUNT_KINDS; kind++) {
+		bool overflows = __builtin_add_overflow(line.n[kind], by[kind], &line.n[kind]);
+
+		cache_check(!overflows);
+	}
+	cache_check(line_fits(&line, SHARD_LINE_MAX));
+	line.changes++;
+	if (stamp_ns > line.stamp_ns)
+		line.stamp_ns = stamp_ns;
+	cell = lines_open(shard->lines, site);
+	cell_set(cell, &line);
+	return cell;
+}
+
+void shard_open(struct shard *shard, uint32_t site, const int64_t by[COUNT_KINDS], uint64_t stamp_ns,
+                struct lines_cell *opened[SHARD_OPENED])
+{
+	cache_check(shard_is_mine(shard));
+	cache_check(site != SHARD_STUDY);
+	opened[0] = line_change(shard, site, by, stamp_ns);
+	opened[1] = line_change(shard, SHARD_STUDY, by, stamp_ns);
+}
+
+void shard_apply(struct shard *shard, uint32_t site, const int64_t by[COUNT_KINDS], uint64_t stamp_ns)
+{
+	struct lines_cell *opened[SHARD_OPENED];
+
+	shard_open(shard, site, by, stamp_ns, opened);
+	for (unsigned i = 0; i < SHARD_OPENED; i++)
+		lines_close(opened[i]);
+}
+
+enum shard_answer shard_restore(struct shard *shard, uint32_t site, const struct line *line)
+{
+	struct lines_cell *cell, *study_cell;
+	struct line before, study;
+
+	cache_check(shard_is_mine(shard));
+	cache_check(site != SHARD_STUDY);
+	if (!line_fits(line, SHARD_LINE_MAX))
+		return SHARD_LINE_SPENT;
+	shard_own(shard, site, &before);
+	shard_own(shard, SHARD_STUDY, &study);
+	for (unsigned kind = 0; kind < COUNT_KINDS; kind++)
+		study.n[kind] += line->n[kind] - before.n[kind];
+	if (!line_fits(&study, SHARD_LINE_MAX))
+		return SHARD_LINE_SPENT;
+	if (!lines_make(shard->lines, site))
+		return SHARD_MEMORY_SPENT;
+	study.changes += line->changes - before.changes;
+	if (line->stamp_ns > study.stamp_ns)
+		study.stamp_ns = line->stamp_ns;
+	cell = lines_open(shard->lines, site);
+	study_cell = lines_open(shard->lines, SHARD_STUDY);
+	cell_set(cell, line);
+	cell_set(study_cell, &study);
+	lines_close(cell);
+	lines_close(study_cell);
+	return SHARD_OK;
+}
+
+bool shard_look(const struct shard *shard, uint32_t site, struct line *line, uint64_t *version)
+{
+	int64_t words[LINES_WORDS];
+	bool whole;
 
 	cache_check(shard->magic == SHARD_MAGIC);
-	cache_check(site < shard->sites_max);
-	block = atomic_load_explicit(&shard->blocks[site / SHARD_BLOCK_SITES], memory_order_acquire);
-	if (block == NULL)
-		return 0;
-	return atomic_load_explicit(&block->lines[site % SHARD_BLOCK_SITES].added, memory_order_acquire);
+	whole = lines_look(shard->lines, site, words, version);
+	line_of(words, line);
+	return whole;
+}
+
+uint64_t shard_version(const struct shard *shard, uint32_t site)
+{
+	cache_check(shard->magic == SHARD_MAGIC);
+	return lines_version(shard->lines, site);
+}
+
+const struct lines *shard_lines(const struct shard *shard)
+{
+	cache_check(shard->magic == SHARD_MAGIC);
+	return shard->lines;
 }
 
 size_t shard_bytes(const struct shard *shard)
 {
-	size_t block_count;
-
 	cache_check(shard->magic == SHARD_MAGIC);
-	block_count = atomic_load_explicit(&shard->block_count, memory_order_relaxed);
-	return sizeof(*shard) + shard_table_count(shard->sites_max) * sizeof(shard->blocks[0]) +
-	       block_count * sizeof(struct block);
+	return sizeof(*shard) + lines_bytes(shard->lines);
 }

@@ -240,6 +240,8 @@ static void reload_end(struct reload *reload)
 	struct worker *worker = reload->worker;
 	const bool again = reload->again;
 
+	if (!reload->failed)
+		counting_note(worker, "certificates, authorities and revocation lists were read again, and are in force");
 	worker->reload_outcome = reload->failed ? &CERTIFICATES_INCOMPLETE : NULL;
 	log_say(worker->config->log.level, reload->failed ? CONFIG_LOG_ERROR : CONFIG_LOG_INFO, "%s",
 	        reload->failed ? CERTIFICATES_INCOMPLETE.sentence : "certificates: read again, and in force");

@@ -15,6 +15,7 @@
 
 static const char *const log_level_words[] = { "error", "warn", "info", "debug" };
 static const char *const balance_words[] = { "round_robin", "least", "random_two", "hash" };
+static const char *const durability_words[] = { "always", "everysec", "memory" };
 static const char *const target_words[] = { "proxy", "count", "live", "push", "echo" };
 
 static const char *const log_paths_words[] = { "route", "full" };
@@ -34,6 +35,11 @@ const char *config_log_level_word(unsigned level)
 const char *config_balance_word(unsigned balance)
 {
 	return balance < array_count(balance_words) ? balance_words[balance] : NULL;
+}
+
+const char *config_durability_word(unsigned durability)
+{
+	return durability < array_count(durability_words) ? durability_words[durability] : NULL;
 }
 
 const char *config_tls_version_word(unsigned version)
@@ -56,6 +62,7 @@ void config_default(struct config *config)
 	*config = (struct config){
 		.magic = CONFIG_MAGIC,
 		.log = {.level = CONFIG_LOG_INFO},
+		.count = {.durability = CONFIG_DURABILITY_ALWAYS, .new_sites = true, .segment_bytes = 64 << 20},
 		.limits = {
 #define LIMIT_DEFAULT(name, kind, default_value, least, most) .name = default_value,
 			CONFIG_LIMITS(LIMIT_DEFAULT)
@@ -330,12 +337,13 @@ static void route_print(const struct config_route *route, FILE *out)
 		line_print("    serve", config_target_word(route->target), out);
 	clients_print(route, out);
 	size_print("    body_bytes_max", route->body_bytes_max, out);
-	if (route->target == CONFIG_ECHO || route->target == CONFIG_LIVE)
+	if (route->target == CONFIG_ECHO || route->target == CONFIG_LIVE || route->target == CONFIG_COUNT)
 		websocket_print(&route->websocket, out);
+	if (route->target == CONFIG_LIVE || route->target == CONFIG_COUNT)
+		fprintf(out, "    heartbeat: %s\n", config_duration_word(route->heartbeat_ms).text);
 	if (route->target == CONFIG_LIVE) {
 		bool off = route->idle_reminder_ms == 0;
 
-		fprintf(out, "    heartbeat: %s\n", config_duration_word(route->heartbeat_ms).text);
 		fprintf(out, "    idle_reminder: %s\n",
 			off ? "off" : config_duration_word(route->idle_reminder_ms).text);
 	}
@@ -356,6 +364,10 @@ void config_print(const struct config *config, FILE *out)
 	line_print("  access", config->log.access ? config->log.access : "off", out);
 	line_print("  level", config_log_level_word(config->log.level), out);
 	line_print("  paths", config_log_paths_word(config->log.paths), out);
+	fprintf(out, "count:\n");
+	line_print("  durability", config_durability_word(config->count.durability), out);
+	line_print("  new_sites", config_bool_word(config->count.new_sites), out);
+	size_print("  segment", config->count.segment_bytes, out);
 	limits_print(config, out);
 
 	if (config->listener_count > 0)

@@ -38,6 +38,7 @@
 #define CONFIG_WORD_BYTES_MAX   1024 /* a name, a path, a host */
 #define CONFIG_DURATION_MS_MAX  (24u * 3600 * 1000)
 #define CONFIG_TICKET_MS_MAX    (7u * 24 * 3600 * 1000) /* RFC 8446 §4.6.1: no more than 604800 seconds */
+#define CONFIG_WINDOW_MS_MAX    (30u * 24 * 3600 * 1000) /* a key is remembered, a place reserved */
 #define CONFIG_SIZE_BYTES_MAX   (UINT64_C(1) << 40)
 #define CONFIG_UNLIMITED        UINT64_MAX /* `unlimited`, where a limit may be lifted at all */
 
@@ -60,7 +61,10 @@
 	limit(live_queue_bytes_max, SIZE, 256 << 10, 1 << 10, 1 << 30) /* notifications that wait for one socket's reader, */ \
 	limit(live_queue_count_max, COUNT, 64, 1, 65536)              /* and how many; above either he is disconnected */ \
 	limit(tls_handshakes_max, COUNT, 1024, 1, 100000)             /* per core; those whose memory exists at once */ \
-	limit(tls_handshakes_queued_max, COUNT, 4096, 0, 1000000)     /* per core; those that wait for their turn */
+	limit(tls_handshakes_queued_max, COUNT, 4096, 0, 1000000)     /* per core; those that wait for their turn */ \
+	limit(sites_max, COUNT, 65536, 1, 1 << 24)                    /* that are counted */ \
+	limit(idempotency_keys_max, COUNT, 100000, 1, 10000000)       /* remembered at once */ \
+	limit(reservations_max, COUNT, 10000, 1, 1000000)             /* open at once */
 
 /* The section `timeouts`: name, default, least, most. */
 #define CONFIG_TIMEOUTS(timeout) \
@@ -76,7 +80,9 @@
 	timeout(websocket_idle, 60000, 1, CONFIG_DURATION_MS_MAX)      /* nothing received on an echo or a proxied WebSocket */ \
 	timeout(drain, 30000, 1, CONFIG_DURATION_MS_MAX)               /* from the wish to stop to the end of patience */ \
 	timeout(close, 2000, 1, CONFIG_DURATION_MS_MAX)                /* for goodbyes: close frames, close_notify, the last bytes */ \
-	timeout(ticket_lifetime, 12u * 3600 * 1000, 60000, CONFIG_TICKET_MS_MAX) /* how long a TLS session may be resumed */
+	timeout(ticket_lifetime, 12u * 3600 * 1000, 60000, CONFIG_TICKET_MS_MAX) /* how long a TLS session may be resumed */ \
+	timeout(idempotency_window, 24u * 3600 * 1000, 1000, CONFIG_WINDOW_MS_MAX) /* how long an Idempotency-Key is remembered */ \
+	timeout(reservation, 30u * 60 * 1000, 1, CONFIG_WINDOW_MS_MAX) /* how long a place is kept, where the request does not say */
 
 /* clang-format on */
 
@@ -101,6 +107,16 @@ struct config_log {
 	const char *access; /* an absolute path, "-" for standard output, NULL for none */
 	enum config_log_level level;
 	enum config_log_paths paths;
+};
+
+/* When a change of a count is answered: when its record is on the disk; when it is written, with a sync each second; or when it is
+ * written, without one. What the last two may lose is stated in docs/openapi.yaml. */
+enum config_durability { CONFIG_DURABILITY_ALWAYS, CONFIG_DURABILITY_EVERYSEC, CONFIG_DURABILITY_MEMORY };
+
+struct config_count {
+	enum config_durability durability;
+	bool new_sites;         /* a site begins with the first change of it; false: with its rules alone (PUT) */
+	uint64_t segment_bytes; /* a file of the journal is followed by the next at about this size */
 };
 
 struct config_certificate {
@@ -194,7 +210,7 @@ enum config_origins {
 	CONFIG_ORIGINS_ANY,
 };
 
-/* What a WebSocket that ends here is offered; CONFIG_ECHO and CONFIG_LIVE. */
+/* What a WebSocket that ends here is offered; CONFIG_ECHO, CONFIG_LIVE and CONFIG_COUNT. */
 struct config_websocket {
 	const char **protocols;  /* subprotocols */
 	unsigned protocol_count;
@@ -218,7 +234,7 @@ struct config_route {
 	enum config_target target;
 	const struct config_upstream *upstream; /* CONFIG_PROXY alone, else NULL */
 	uint64_t body_bytes_max;   /* the route's own, or that of the limits; or CONFIG_UNLIMITED */
-	uint32_t heartbeat_ms;     /* CONFIG_LIVE alone */
+	uint32_t heartbeat_ms;     /* CONFIG_LIVE and CONFIG_COUNT */
 	uint32_t idle_reminder_ms; /* CONFIG_LIVE alone; 0 = off */
 	struct config_websocket websocket;
 	struct config_client *clients; /* one of them must be met */
@@ -233,6 +249,7 @@ struct config {
 		admin_address; /* the same, ready for bind; length 0 when there is none */
 	const char *state;     /* directory */
 	struct config_log log;
+	struct config_count count;
 	struct config_limits limits;
 	struct config_timeouts timeouts;
 	struct config_listener *listeners;
@@ -249,6 +266,7 @@ struct config {
 const char *config_log_paths_word(unsigned paths);
 const char *config_log_level_word(unsigned level);
 const char *config_balance_word(unsigned balance);
+const char *config_durability_word(unsigned durability);
 const char *config_tls_version_word(unsigned version); /* "1.2" */
 const char *config_bool_word(unsigned yes);
 const char *config_target_word(

@@ -15,6 +15,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* A file of the journal: not so small that most of it would be names of files, and not so large that copying one takes minutes. */
+#define SEGMENT_BYTES_LEAST (64u << 10)
+#define SEGMENT_BYTES_MOST  (1u << 30)
+
 /* ---- the sections ---- */
 
 static void single_values_read(struct parse *parse)
@@ -66,6 +70,23 @@ static void log_read(struct parse *parse)
 		parse, place, "level", log->level, config_log_level_word, 0, CONFIG_LOG_INFO);
 	parse->config->log.paths = parse_choice(
 		parse, place, "paths", log->paths, config_log_paths_word, 0, CONFIG_LOG_ROUTE);
+}
+
+static void count_read(struct parse *parse)
+{
+	const struct written_count *written = parse->written->count;
+	struct config_count *count = &parse->config->count;
+
+	if (!written)
+		return;
+
+	unsigned place = parse_key(parse, 0, "count");
+
+	count->durability = parse_choice(parse, place, "durability", written->durability,
+		config_durability_word, 0, CONFIG_DURABILITY_ALWAYS);
+	parse_bool(parse, place, "new_sites", written->new_sites, &count->new_sites);
+	parse_number(parse, place, "segment", written->segment, KIND_SIZE, SEGMENT_BYTES_LEAST,
+		SEGMENT_BYTES_MOST, &count->segment_bytes);
 }
 
 static void limits_read(struct parse *parse)
@@ -298,6 +319,7 @@ static void written_read(struct parse *parse)
 {
 	single_values_read(parse);
 	log_read(parse);
+	count_read(parse);
 	limits_read(parse);
 	timeouts_read(parse);
 	listeners_read(parse);

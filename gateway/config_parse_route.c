@@ -96,25 +96,30 @@ static void upstream_find(struct parse *parse, unsigned i, unsigned place, const
 			i + 1, quote(name), defined);
 }
 
-static void live_read(struct parse *parse, const struct written_route *written, unsigned entry,
+static void heartbeat_read(struct parse *parse, const struct written_route *written, unsigned entry,
 	struct config_route *route)
 {
 	route->heartbeat_ms = 30000;
 	parse_duration(parse, entry, "heartbeat", written->heartbeat, 1, CONFIG_DURATION_MS_MAX,
 		&route->heartbeat_ms);
+}
+
+static void idle_reminder_read(struct parse *parse, const struct written_route *written, unsigned entry,
+	struct config_route *route)
+{
 	if (written->idle_reminder && strcmp(written->idle_reminder, "off") != 0)
 		parse_duration(parse, entry, "idle_reminder", written->idle_reminder, 1,
 			CONFIG_DURATION_MS_MAX, &route->idle_reminder_ms);
 }
 
 /* `heartbeat: 30s` beside `proxy: edc` would look as if it did something. */
-static void live_key_refuse(
-	struct parse *parse, unsigned i, unsigned entry, const char *key, const char *word)
+static void live_key_refuse(struct parse *parse, unsigned i, unsigned entry, const char *key,
+	const char *word, const char *owners)
 {
 	if (word)
 		key_error(parse, parse_key(parse, entry, key), &CONFIG_KEY_CONFLICT,
-			"route %u has \"%s\", which belongs to \"serve: live\" alone; remove it",
-			i + 1, key);
+			"route %u has \"%s\", which belongs to %s; remove it",
+			i + 1, key, owners);
 }
 
 /* ---- clients ---- */
@@ -289,13 +294,17 @@ static void route_read(struct parse *parse, unsigned i, unsigned entry)
 		CONFIG_SIZE_BYTES_MAX, &route->body_bytes_max);
 
 	config_parse_websocket(parse, i, entry);
-	if (route->target == CONFIG_LIVE) {
-		live_read(parse, written, entry, route);
-	} else if (written->proxy || route->target != CONFIG_PROXY) {
-		/* Not where the word of `serve` was wrong: it may have been meant as live. */
-		live_key_refuse(parse, i, entry, "heartbeat", written->heartbeat);
-		live_key_refuse(parse, i, entry, "idle_reminder", written->idle_reminder);
-	}
+	if (route->target == CONFIG_LIVE || route->target == CONFIG_COUNT)
+		heartbeat_read(parse, written, entry, route);
+	/* Not where the word of `serve` was wrong: it may have been meant as live. */
+	else if (written->proxy || route->target != CONFIG_PROXY)
+		live_key_refuse(parse, i, entry, "heartbeat", written->heartbeat,
+			"\"serve: live\" and \"serve: count\"");
+	if (route->target == CONFIG_LIVE)
+		idle_reminder_read(parse, written, entry, route);
+	else if (written->proxy || route->target != CONFIG_PROXY)
+		live_key_refuse(parse, i, entry, "idle_reminder", written->idle_reminder,
+			"\"serve: live\" alone");
 }
 
 static bool host_covers(const char *wide, const char *narrow)

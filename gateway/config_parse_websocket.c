@@ -130,12 +130,12 @@ void config_parse_websocket(struct parse *parse, unsigned i, unsigned mapping)
 		{ "deflate_bytes_min", written->deflate_bytes_min },
 	};
 
-	/* Not where the word of `serve` was wrong: it may have been meant as one of the two. */
-	if (route->target != CONFIG_ECHO && route->target != CONFIG_LIVE) {
+	/* Not where the word of `serve` was wrong: it may have been meant as one of these. */
+	if (route->target != CONFIG_ECHO && route->target != CONFIG_LIVE && route->target != CONFIG_COUNT) {
 		for (unsigned k = 0; k < array_count(keys); k++)
 			if (keys[k].written && (written->proxy || route->target != CONFIG_PROXY))
 				key_error(parse, parse_key(parse, mapping, keys[k].key), &CONFIG_KEY_CONFLICT,
-					"route %u has \"%s\", which belongs to \"serve: echo\" and \"serve: live\"; remove it", i + 1, keys[k].key);
+					"route %u has \"%s\", which belongs to \"serve: echo\", \"serve: live\" and \"serve: count\"; remove it", i + 1, keys[k].key);
 		return;
 	}
 	websocket->deflate_window_bits = DEFLATE_WINDOW_BITS;

@@ -46,6 +46,13 @@ static const cyaml_schema_field_t log_fields[] = {
 	CYAML_FIELD_END,
 };
 
+static const cyaml_schema_field_t count_fields[] = {
+	TEXT(struct written_count, durability),
+	TEXT(struct written_count, new_sites),
+	TEXT(struct written_count, segment),
+	CYAML_FIELD_END,
+};
+
 /* clang-format off */
 static const cyaml_schema_field_t limits_fields[] = {
 #define LIMIT_FIELD(name, kind, default_value, least, most) TEXT(struct written_limits, name),
@@ -160,6 +167,7 @@ static const cyaml_schema_field_t file_fields[] = {
 	TEXT(struct written, admin),
 	TEXT(struct written, state),
 	SECTION(struct written, log, log_fields),
+	SECTION(struct written, count, count_fields),
 	SECTION(struct written, limits, limits_fields),
 	SECTION(struct written, timeouts, timeouts_fields),
 	LIST(struct written, listeners, &listener_value, CONFIG_LISTENERS_MAX),
@@ -181,6 +189,7 @@ static const struct noun {
 } nouns[] = {
 	{file_fields, "the file", "listeners: [ { address: 127.0.0.1:8080 } ]"},
 	{log_fields, "log", "{ access: log/access.jsonl, level: info }"},
+	{count_fields, "count", "{ durability: always }"},
 	{limits_fields, "limits", "{ body_bytes_max: 64M }"},
 	{timeouts_fields, "timeouts", "{ keep_alive: 75s }"},
 	{listener_fields, "a listener", "{ address: 127.0.0.1:8080 }"},

@@ -17,6 +17,10 @@ struct written_log {
 	char *access, *level, *paths;
 };
 
+struct written_count {
+	char *durability, *new_sites, *segment;
+};
+
 struct written_limits {
 #define LIMIT_MEMBER(name, kind, default_value, least, most) char *name;
 	CONFIG_LIMITS(LIMIT_MEMBER)
@@ -88,6 +92,7 @@ struct written_route {
 struct written {
 	char *cores, *admin, *state;
 	struct written_log *log;
+	struct written_count *count;
 	struct written_limits *limits;
 	struct written_timeouts *timeouts;
 	struct written_listener *listeners;

@@ -21,7 +21,7 @@
 #define GOODBYE_BYTES_MAX (64u << 20)    /* thrown away behind our goodbye, before patience ends */
 #define EXCHANGES_AT_ONCE 32u            /* of a pipelining client, before others have their turn */
 
-enum outcome { NEXT, WAIT, END };
+enum conn_outcome { NEXT, WAIT, END };
 
 /* What the client is waited for. */
 enum wait {
@@ -91,14 +91,14 @@ static void conn_wait(struct conn *c, enum wait wait)
 	tcp_receive_within(&c->tcp, &waits[wait]);
 }
 
-static enum outcome conn_close(struct conn *c, const struct reason *reason)
+static enum conn_outcome conn_close(struct conn *c, const struct reason *reason)
 {
 	scope_close(&c->scope, reason);
 	return END;
 }
 
 /* The same, where somebody was being served: that is told to metrics and log. */
-static enum outcome conn_cut(struct conn *c, const struct reason *reason)
+static enum conn_outcome conn_cut(struct conn *c, const struct reason *reason)
 {
 	if (c->exchange && c->head_read)
 		exchange_note(c->exchange, reason);
@@ -196,7 +196,7 @@ static void tell_failure(struct conn *c)
 	log_refusal(&c->worker->log, c->client, failure);
 }
 
-static enum outcome shake_hands(struct conn *c)
+static enum conn_outcome shake_hands(struct conn *c)
 {
 	struct metrics *metrics = &c->worker->metrics;
 	struct tls *tls;
@@ -218,7 +218,7 @@ static enum outcome shake_hands(struct conn *c)
 	return NEXT; /* with keep false: nothing is served, and the goodbye lets the alert out */
 }
 
-static enum outcome choose_protocol(struct conn *c)
+static enum conn_outcome choose_protocol(struct conn *c)
 {
 	c->keep = !c->secure || c->secure->tls.version != 0;
 	return NEXT;
@@ -249,6 +249,7 @@ static void exchange_open(struct conn *c)
 
 	x->client = c->client;
 	x->secure = c->secure;
+	x->administrator = c->admin;
 	x->client_identity = c->secure ? c->secure->tls.identity : NULL;
 	x->body_in.writer = &c->task;
 	x->body_out.reader = &c->task;
@@ -268,7 +269,7 @@ static bool between_requests(const struct conn *c)
 }
 
 /* NEXT: none will come. */
-static enum outcome wait_for_request(struct conn *c)
+static enum conn_outcome wait_for_request(struct conn *c)
 {
 	if (!c->keep || (draining(c) && c->exchange_count > 0))
 		return NEXT;
@@ -302,7 +303,7 @@ static void refuse_head(struct conn *c, const struct reason *reason)
 }
 
 /* The head, and where it leads. False: there is nothing to do yet, or nothing any more (*outcome). */
-static bool read_head(struct conn *c, enum outcome *outcome)
+static bool read_head(struct conn *c, enum conn_outcome *outcome)
 {
 	struct exchange *x = c->exchange;
 
@@ -355,7 +356,7 @@ static bool read_head(struct conn *c, enum outcome *outcome)
 	return true;
 }
 
-static bool read_body(struct conn *c, enum outcome *outcome)
+static bool read_body(struct conn *c, enum conn_outcome *outcome)
 {
 	struct exchange *x = c->exchange;
 	enum http1 read = http1_read_body(&c->reader, c->in, &x->body_in);
@@ -439,7 +440,7 @@ static void upgrade(struct conn *c)
 }
 
 /* NEXT: the exchange is over, or its connection is (c->keep tells). */
-static enum outcome write_answer(struct conn *c)
+static enum conn_outcome write_answer(struct conn *c)
 {
 	struct exchange *x = c->exchange;
 
@@ -474,13 +475,15 @@ static bool client_gone(const struct conn *c)
 
 	if (c->tcp.failure)
 		return true;
-	return c->head_read && pipe_at_end(c->in) && !x->answered && x->serve && x->serve->aborts_with_client;
+	if (!c->head_read || !pipe_at_end(c->in) || !x->serve)
+		return false;
+	return x->endless || (!x->answered && x->serve->aborts_with_client);
 }
 
 /* NEXT: no exchange follows. */
-static enum outcome serve(struct conn *c)
+static enum conn_outcome serve(struct conn *c)
 {
-	enum outcome outcome;
+	enum conn_outcome outcome;
 
 	for (unsigned i = 0; i < EXCHANGES_AT_ONCE; i++) {
 		struct exchange *x = c->exchange;
@@ -532,7 +535,7 @@ static enum outcome serve(struct conn *c)
 
 /* ---- say_goodbye -------------------------------------------------------------------------------------------------------- */
 
-static enum outcome say_goodbye(struct conn *c)
+static enum conn_outcome say_goodbye(struct conn *c)
 {
 	if (!c->told_goodbye) {
 		c->told_goodbye = true;
@@ -574,7 +577,7 @@ static enum outcome say_goodbye(struct conn *c)
 
 struct step {
 	const char *name;
-	enum outcome (*run)(struct conn *);
+	enum conn_outcome (*run)(struct conn *);
 };
 
 static const struct step STEPS[] = {

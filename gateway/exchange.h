@@ -77,8 +77,10 @@ struct exchange {
 	unsigned close_code;             /* that was said first; 1005: Close had none */
 	const char *client;              /* address of the client, without the port */
 	const struct tls_identity *client_identity; /* its verified certificate; NULL: none. The carrier's, outlives the exchange */
+	bool administrator;              /* it came over the admin socket */
 	bool secure;                     /* it came over TLS */
 	bool answered;                   /* exchange_answer or exchange_refuse was called */
+	bool endless;                    /* its answer goes on as long as the client is there */
 	bool upgrades;                   /* set by the target before it answers 101 */
 	bool upgraded;                   /* `in` and `out` are the connection's */
 	bool refused;                    /* exchange_refuse was called: the target is not asked any more */

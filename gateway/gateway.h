@@ -10,6 +10,7 @@
 
 #include "cache/count.h"
 #include "gateway/config.h"
+#include "gateway/counting/counting.h"
 #include "gateway/log.h"
 #include "gateway/metric.h"
 #include "gateway/ticket_store.h"
@@ -32,7 +33,8 @@ struct gateway {
 	const struct config *config;
 	struct cores cores;              /* cores.all[i] is &workers[i]->core */
 	struct worker **workers;         /* by core index; each allocated by itself, so that cores share no line */
-	struct count *count;
+	struct count *count;             /* NULL: nothing here counts */
+	struct counting_start counting;
 	struct tls_material **materials; /* by listener; NULL: plain. Core 0's, once the cores run */
 	struct ticket_store tickets;
 	uint64_t started_ms;             /* of the monotonic clock */
@@ -67,6 +69,8 @@ struct worker {
 	struct upstream_pool *pools;     /* by upstream */
 	struct health *health;           /* of every server that is asked how it is; none of them while draining */
 	unsigned health_count;
+	struct counting *counting;       /* NULL: nothing here counts */
+	struct events *events;           /* who on this core wants to know of changes */
 	struct live *live;               /* the patients' sockets of this core */
 	struct metrics metrics;
 	struct log log;

@@ -71,12 +71,12 @@ void log_init(struct log *log, struct core *core, int fd, enum config_log_level 
 
 /* ---- a line ---------------------------------------------------------------------------------------------------------------- */
 
-struct line {
+struct log_line {
 	char *at;
 	char *end;
 };
 
-static void line_add(struct line *line, const char *bytes, size_t n)
+static void line_add(struct log_line *line, const char *bytes, size_t n)
 {
 	if (n > (size_t)(line->end - line->at))
 		n = (size_t)(line->end - line->at);
@@ -84,12 +84,12 @@ static void line_add(struct line *line, const char *bytes, size_t n)
 	line->at += n;
 }
 
-static void line_say(struct line *line, const char *text)
+static void line_say(struct log_line *line, const char *text)
 {
 	line_add(line, text, strlen(text));
 }
 
-static void line_number(struct line *line, uint64_t number)
+static void line_number(struct log_line *line, uint64_t number)
 {
 	char digits[20];
 
@@ -98,7 +98,7 @@ static void line_number(struct line *line, uint64_t number)
 
 /* A JSON string of at most `most` bytes between its quotes. Controls and quotes are escaped, and bytes above ASCII too: whatever a
  * client sends, the line stays one line of valid JSON. */
-static void line_text(struct line *line, const char *bytes, size_t n, size_t most)
+static void line_text(struct log_line *line, const char *bytes, size_t n, size_t most)
 {
 	static const char hex[] = "0123456789abcdef";
 
@@ -126,7 +126,7 @@ static void line_text(struct line *line, const char *bytes, size_t n, size_t mos
 	line_say(line, "\"");
 }
 
-static void line_time(struct line *line, struct log *log)
+static void line_time(struct log_line *line, struct log *log)
 {
 	const uint64_t now_ns = kernel_wall_ns(log->core->kernel);
 	char ms[5];
@@ -158,7 +158,7 @@ static bool path_is_private(const struct exchange *x)
 	return x->worker->config->log.paths == CONFIG_LOG_ROUTE;
 }
 
-static void line_where(struct line *line, const struct exchange *x)
+static void line_where(struct log_line *line, const struct exchange *x)
 {
 	const char *route = !x->route ? "-" : x->route->path[0] ? x->route->path : "*";
 
@@ -176,7 +176,7 @@ static void line_where(struct line *line, const struct exchange *x)
 	line_text(line, route, strlen(route), ROUTE_BYTES_MAX);
 }
 
-static void line_duration(struct line *line, uint64_t ns)
+static void line_duration(struct log_line *line, uint64_t ns)
 {
 	char fraction[4];
 	uint64_t us = ns / 1000;
@@ -201,7 +201,7 @@ static void line_put(struct pipe *pipe, const char *bytes, size_t n)
 void log_access(struct log *log, const struct exchange *x)
 {
 	char bytes[LOG_LINE_BYTES_MAX];
-	struct line line = { bytes, bytes + sizeof bytes - 2 };
+	struct log_line line = { bytes, bytes + sizeof bytes - 2 };
 
 	if (!log->open)
 		return;

@@ -40,6 +40,12 @@ struct metrics {
 	metric live_acks;
 	metric live_reminders;
 	metric live_heartbeats_lost;     /* sockets whose ping was not answered */
+	metric count_changes;            /* of counts and their rules: recorded, durable, published */
+	metric count_asked;              /* commands that this core's clients had decided on core 0 */
+	metric count_recalls;            /* by core 0: permits of a site, or of the study, were asked back from all cores */
+	metric count_allotments;         /* given by core 0 */
+	metric count_keys;               /* Idempotency-Keys that are remembered (a gauge, core 0's) */
+	metric count_reservations;       /* open (a gauge, core 0's) */
 	metric upstream_opened;          /* connections that were established */
 	metric upstream_reused;          /* requests that found one in the pool */
 	metric upstream_failed;          /* attempts that got no answer */

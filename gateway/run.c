@@ -14,12 +14,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
 #include <sys/signalfd.h>
 #include <unistd.h>
 
 #define BUFFERS 256u                     /* to receive into, a core: few enough to stay in the cache */
-#define SITES_MAX (1u << 20)
 #define GOODBYE_ROUNDS 6u                /* of mail between cores that have ended: the longest talk is two questions and two answers */
 
 /* ---- signals ------------------------------------------------------------------------------------------------------------------ */
@@ -100,6 +98,11 @@ static int signals_block(void)
 	return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 }
 
+static bool core_opened(const struct worker *worker)
+{
+	return worker->core.magic != 0;
+}
+
 /* ---- one core's thread --------------------------------------------------------------------------------------------------------- */
 
 struct start {
@@ -139,7 +142,8 @@ static bool thread_open(struct thread *thread)
 		return false;
 	}
 	worker->core.gateway = worker;
-	count_take(gateway->count, thread->index);
+	if (gateway->count)
+		count_take(gateway->count, thread->index);
 	return true;
 }
 
@@ -154,6 +158,14 @@ static bool thread_serve(struct thread *thread)
 	};
 
 	return worker_open(gateway->workers[thread->index], &sockets);
+}
+
+/* On the core's thread, when it has run: what it recorded is on the disk. */
+static void counting_end(struct worker *worker)
+{
+	counting_close(worker);
+	if (worker->gateway->count)
+		count_put(worker->gateway->count, worker->core.index);
 }
 
 /* The barriers: nobody writes to a core that is not open, and nobody serves when one could not open. */
@@ -183,7 +195,8 @@ static void *thread_run(void *argument)
 	}
 	if (open) {
 		core_run(&worker->core);
-		count_put(start->gateway->count, thread->index);
+		if (thread->index != 0)
+			counting_end(worker);
 	}
 	worker_close(worker);
 	return NULL;
@@ -207,6 +220,9 @@ static bool threads_run(struct start *start)
 	thread_run(&threads[0]);
 	for (unsigned i = 1; i < count; i++)
 		pthread_join(threads[i].id, NULL);
+	/* Core 0's stream says last where all others end. */
+	if (core_opened(start->gateway->workers[0]))
+		counting_end(start->gateway->workers[0]);
 	pthread_barrier_destroy(&start->barrier);
 	free(threads);
 	return !atomic_load(&start->failed);
@@ -217,14 +233,10 @@ static bool threads_run(struct start *start)
 /* `materials` move in. */
 static void gateway_open(struct gateway *gateway, const struct config *config, unsigned cores, struct tls_material **materials)
 {
-	uint8_t seed[COUNT_SEED_BYTES];
-
 	*gateway = (struct gateway){ .config = config, .cores = { .count = cores }, .materials = materials };
-	check(getrandom(seed, sizeof seed, 0) == sizeof seed);
-	gateway->count = count_new(cores, SITES_MAX, seed);
 	gateway->workers = calloc(cores, sizeof *gateway->workers);
 	gateway->cores.all = calloc(cores, sizeof *gateway->cores.all);
-	check(gateway->count && gateway->workers && gateway->cores.all);
+	check(gateway->workers && gateway->cores.all);
 	gateway->started_ms = kernel_now_ns(NULL) / 1000000;
 	ticket_store_open(&gateway->tickets, certificates_give_tickets(config) ? config->state : NULL,
 	                  config->timeouts.ticket_lifetime_ms, cores, kernel_wall_ns(NULL) / 1000000000, config->log.level);
@@ -238,11 +250,6 @@ static void gateway_open(struct gateway *gateway, const struct config *config, u
 		gateway->workers[i] = worker;
 		gateway->cores.all[i] = &worker->core;
 	}
-}
-
-static bool core_opened(const struct worker *worker)
-{
-	return worker->core.magic != 0;
 }
 
 /* All threads are over. What is still in a mailbox is delivered here, where nothing runs beside it, so that whoever waits for an
@@ -268,7 +275,25 @@ static void gateway_close(struct gateway *gateway)
 	free(gateway->materials);
 	free(gateway->workers);
 	free(gateway->cores.all);
-	count_free(gateway->count);
+	counting_forget(gateway);
+}
+
+static bool counts(const struct config *config)
+{
+	for (unsigned i = 0; i < config->route_count; i++)
+		if (config->routes[i].target == CONFIG_COUNT)
+			return true;
+	return false;
+}
+
+static bool counts_read(struct gateway *gateway)
+{
+	struct recovery_fault fault;
+
+	if (!counts(gateway->config) || counting_recover(gateway, &fault))
+		return true;
+	log_say(CONFIG_LOG_ERROR, CONFIG_LOG_ERROR, "%s", fault.sentence);
+	return false;
 }
 
 static bool machine_is_fit(struct config *config, unsigned cores)
@@ -310,7 +335,7 @@ bool run(struct config *config)
 	    start_bind_admin(config, &start->admin_fd)) {
 		gateway_open(&gateway, config, cores, materials);
 		start->gateway = &gateway;
-		good = threads_run(start);
+		good = counts_read(&gateway) && threads_run(start);
 		gateway_close(&gateway);
 		if (config->admin)
 			unlink(config->admin);

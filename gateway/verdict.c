@@ -4,7 +4,12 @@
  * The level: what a client does wrong is nothing the operator must read (debug); what the program or its surroundings do wrong is. */
 #include "gateway/verdict.h"
 #include "gateway/certificates.h"
+#include "gateway/counting/counting.h"
+#include "gateway/counting/refusal.h"
 #include "gateway/http/reason.h"
+#include "gateway/journal/journal.h"
+#include "gateway/serve/sites_json.h"
+#include "gateway/serve/sites_request.h"
 #include "ring/base.h"
 #include "tls/reason.h"
 #include "tls/ticket.h"
@@ -53,7 +58,7 @@ const struct reason FORM_TOO_LARGE = { "form_too_large", "the form is larger tha
 const struct reason PATIENT_MISSING = { "patient_missing",
 	"a patient is needed: GET /live?patient=P, POST /push/P" };
 const struct reason PATIENT_NAME_BAD = { "patient_name_bad",
-	"a patient is named by 1 to 128 bytes of UTF-8 without control characters and slashes of either kind, and not by . or .." };
+	"a patient is named by 1 to 128 bytes of UTF-8 without control characters and slashes of either kind, and is neither . nor .. alone" };
 const struct reason PUSH_ORIGIN = { "push_origin", "pages of another origin may not push; back-ends, which send no Origin, may" };
 const struct reason PUSH_TOO_LARGE = { "push_too_large", "the push is larger than limits.push_bytes_max" };
 const struct reason PUSH_NOT_JSON = { "push_not_json", "a push is one JSON object in UTF-8, without a member twice or a number beyond 1e308" };
@@ -306,6 +311,31 @@ static const struct verdict VERDICTS[] = {
 	{ &SITE_COUNT_FULL, 409, 0, WARN },
 	{ &FORM_EXPECTED, 415, 0, DEBUG },
 	{ &FORM_TOO_LARGE, 413, 0, DEBUG },
+	{ &SITE_UNKNOWN, 404, 0, DEBUG },
+	{ &SITE_CAP_REACHED, 409, 0, DEBUG },
+	{ &STUDY_CAP_REACHED, 409, 0, DEBUG },
+	{ &SITE_PAUSED, 409, 0, DEBUG },
+	{ &SITE_CLOSED, 409, 0, DEBUG },
+	{ &COUNT_BELOW_ZERO, 409, 0, DEBUG },
+	{ &SITE_CHANGED, 412, 0, DEBUG },
+	{ &RESERVATION_UNKNOWN, 404, 0, DEBUG },
+	{ &RESERVATIONS_FULL, 503, 0, WARN },
+	{ &CONDITION_BAD, 400, 0, DEBUG },
+	{ &IDEMPOTENCY_KEY_BAD, 400, 0, DEBUG },
+	{ &IDEMPOTENCY_KEY_REUSED, 422, 0, DEBUG },
+	{ &IDEMPOTENCY_KEYS_FULL, 503, 0, WARN },
+	{ &SITES_LIMIT_BAD, 400, 0, DEBUG },
+	{ &SITES_CURSOR_BAD, 400, 0, DEBUG },
+	{ &JSON_BAD, 400, 0, DEBUG },
+	{ &JSON_EXPECTED, 415, 0, DEBUG },
+	{ &JSON_TOO_LARGE, 413, 0, DEBUG },
+	{ &CHANGE_REASON_BAD, 400, 0, DEBUG },
+	/* Not known to be durable, and not known to be lost: neither "done" nor "not done" may be said. */
+	{ &COUNTING_LATE, 504, 0, WARN },
+	{ &COUNTING_ENDS, 503, 0, INFO },
+	{ &JOURNAL_FULL, 507, 0, ERROR },
+	{ &JOURNAL_FAILED, 503, 0, ERROR },
+	{ &JOURNAL_BEHIND, 503, 0, WARN },
 	{ &PATIENT_MISSING, 400, 0, DEBUG },
 	{ &PATIENT_NAME_BAD, 400, 0, DEBUG },
 	{ &PUSH_ORIGIN, 403, 0, DEBUG },

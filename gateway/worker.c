@@ -113,12 +113,13 @@ bool worker_open(struct worker *worker, const struct worker_sockets *sockets)
 	metrics_init(&worker->metrics, config->route_count);
 	log_init(&worker->log, &worker->core, sockets->log, config->log.level);
 	live_open(worker);
+	events_open(worker);
 	worker->pools = calloc(config->upstream_count + 1, sizeof *worker->pools);
 	worker->listeners = calloc(config->listener_count + 1, sizeof *worker->listeners);
 	check(worker->pools && worker->listeners);
 	for (unsigned i = 0; i < config->upstream_count; i++)
 		pool_init(&worker->pools[i], worker, &config->upstreams[i]);
-	if (!certificates_open(worker))
+	if (!certificates_open(worker) || !counting_open(worker))
 		return false;
 	for (unsigned i = 0; i < config->listener_count; i++) {
 		listener_open(&worker->listeners[i], &worker->core, sockets->listeners[i], config->listeners[i].address.text,
@@ -165,6 +166,7 @@ static void drained(struct worker *worker)
 	struct gateway *gateway = worker->gateway;
 
 	if (worker->core.index > 0) {
+		counting_leave(worker);
 		tell_drained(worker);
 		scope_close(&worker->core.root, &RING_DONE);
 	} else if (worker->drained_count + 1 == gateway->cores.count) {
@@ -187,7 +189,7 @@ static bool clients_gone(const struct worker *worker)
 	for (unsigned i = 0; i < worker->config->listener_count; i++)
 		if (worker->listeners[i].fd >= 0)
 			return false;
-	return link_alone(&worker->conns);
+	return link_alone(&worker->conns) && counting_rests(worker);
 }
 
 void worker_conn_ended(struct worker *worker)
@@ -304,6 +306,8 @@ void worker_fini(struct worker *worker)
 	free(worker->pools);
 	health_fini(worker);
 	live_fini(worker);
+	counting_fini(worker);
+	events_fini(worker);
 	free(worker->listeners);
 	metrics_fini(&worker->metrics);
 	log_fini(&worker->log);

@@ -109,8 +109,10 @@ class Stage:
         self.own = {}                    # commands of servers that only one script has
         self.nginx = next((path for path in (DEPS / "bin/nginx", pathlib.Path("/usr/sbin/nginx")) if path.exists()), None)
         self.haproxy = next((path for path in (DEPS / "haproxy/haproxy", pathlib.Path("/usr/sbin/haproxy")) if path.exists()), None)
+        self.redis = next((path for path in (DEPS / "redis/redis-server", pathlib.Path("/usr/bin/redis-server")) if path.exists()), None)
         self.postern = pathlib.Path(words.postern)
-        self.environment = {**os.environ, "LD_LIBRARY_PATH": str(DEPS / "haproxy/lib")}
+        self.environment = {**os.environ, "LD_LIBRARY_PATH": f"{DEPS}/haproxy/lib:{DEPS}/redis/lib"}
+        self.unpacked = {"haproxy"}      # those with libraries beside them
         (directory / "state").mkdir()
         directory.chmod(0o755)           # nginx's worker is another user, when this one is root
         subprocess.run([TREE / "tools/certificates", directory], check=True)
@@ -127,6 +129,20 @@ class Stage:
         self.own[name] = [TREE / "build/perf/gorilla", "-listen", f"127.0.0.1:{self.ports[name]}",
                           "-certificate", self.certificate, "-key", self.key, *flags]
 
+    def add_gin(self, name, kind):
+        self.own[name] = [TREE / "build/perf/gin", "-listen", f"127.0.0.1:{self.ports[name]}", "-count", kind]
+
+    def add_redis(self, name, *settings):
+        (self.directory / name).mkdir()
+        self.own[name] = [self.redis, "--bind", "127.0.0.1", "--port", self.ports[name], "--dir", self.directory / name,
+                          "--save", "", "--logfile", self.directory / f"{name}.log", *settings]
+        self.unpacked.add(name)
+
+    def add_postern(self, name, text):
+        """One more, with a configuration and a state of its own."""
+        (self.directory / f"{name}.conf").write_text(text)
+        self.own[name] = [self.postern, "run", "-c", self.directory / f"{name}.conf"]
+
     def command(self, name):
         file = self.directory / f"{name}.conf"
         return {"nginx": [self.nginx, "-p", self.directory, "-c", file],
@@ -140,7 +156,7 @@ class Stage:
         if listens(port):
             fail(f"port {port} is taken, and a figure would be about whoever took it")
         process = pinned(LOAD_CORE if name == "upstream" else SERVER_CORE, self.words, *self.command(name),
-                         env=self.environment if name == "haproxy" else None, stdin=subprocess.DEVNULL)
+                         env=self.environment if name in self.unpacked else None, stdin=subprocess.DEVNULL)
         self.processes[name] = process
         until = time.monotonic() + 10
         while time.monotonic() < until and process.poll() is None:

@@ -1,6 +1,7 @@
 /* gateway/serve/admin.c — the admin socket: what is alive, what was counted, and the order to stop.
  *
- *   GET /stats  /metrics  /scopes  /scopes?full  /livez  /readyz      POST /drain  /reload
+ *   GET /stats  /metrics  /scopes  /scopes?full  /audit  /livez  /readyz      POST /drain  /reload
+ *   /sites and what lies below it: as the count target serves it, for the one who administers
  *
  * HTTP over a UNIX socket of mode 0600: whoever can open it may ask. Long listings go out as the reader takes them. */
 #include "gateway/certificates.h"
@@ -14,6 +15,7 @@
 
 struct admin {
 	struct gather *gather;           /* a listing of scopes; NULL: none */
+	struct heads *heads;             /* the ends of the journal's streams; NULL: not asked for */
 	struct timer patience;           /* for its cores */
 	bool reloads;                    /* certificates are being read again */
 	char *text;                      /* any other page that goes out */
@@ -95,6 +97,27 @@ static void scopes_step(struct exchange *x, struct admin *admin)
 		pipe_end(x->out);
 }
 
+static void answer_audit(struct exchange *x)
+{
+	struct admin *admin = x->state;
+
+	if (!x->worker->counting) {
+		exchange_refuse(x, &ROUTE_NONE);
+		return;
+	}
+	admin->heads = heads_begin(x);
+	timer_set(&admin->patience, ADMIN_PATIENCE_MS);
+	task_wake(&x->task);
+}
+
+static void audit_step(struct exchange *x, struct admin *admin)
+{
+	if (!heads_complete(admin->heads) && !admin->patience.fired)
+		return;
+	timer_clear(&admin->patience);
+	answer_long(x, 200, "application/json", heads_page(admin->heads));
+}
+
 static void answer_live(struct exchange *x)
 {
 	exchange_answer_text(x, 200, "text/plain", "alive\n", 6);
@@ -102,8 +125,12 @@ static void answer_live(struct exchange *x)
 
 static void answer_ready(struct exchange *x)
 {
+	const struct reason *failure = counting_failing(x->worker->gateway);
+
 	if (x->worker->draining)
 		exchange_refuse(x, &GATEWAY_DRAINING);
+	else if (failure)
+		exchange_refuse(x, failure);
 	else
 		exchange_answer_text(x, 200, "text/plain", "ready\n", 6);
 }
@@ -179,8 +206,7 @@ static const struct page {
 	{ "/drain", HTTP_METHOD_POST, order_drain },
 	{ "/reload", HTTP_METHOD_POST, order_reload },
 	{ "/trace", HTTP_METHOD_GET, answer_later },
-	{ "/sites", HTTP_METHOD_GET, answer_later },
-	{ "/audit", HTTP_METHOD_GET, answer_later },
+	{ "/audit", HTTP_METHOD_GET, answer_audit },
 };
 
 static void refuse_method(struct exchange *x, enum http_method right)
@@ -191,11 +217,22 @@ static void refuse_method(struct exchange *x, enum http_method right)
 
 /* ---- the target --------------------------------------------------------------------------------------------------------------- */
 
+static bool is_of_sites(struct http_text path)
+{
+	return path.size >= 6 && memcmp(path.bytes, "/sites", 6) == 0 && (path.size == 6 || path.bytes[6] == '/');
+}
+
 static void admin_begin(struct exchange *x)
 {
-	struct admin *admin = arena_take(&x->arena, sizeof *admin);
+	struct admin *admin;
 	enum http_method method = x->request.method == HTTP_METHOD_HEAD ? HTTP_METHOD_GET : x->request.method;
 
+	if (is_of_sites(x->request.path) && x->worker->counting) {
+		x->serve = &SERVE_COUNT;
+		x->serve->begin(x);
+		return;
+	}
+	admin = arena_take(&x->arena, sizeof *admin);
 	*admin = (struct admin){ 0 };
 	timer_init(&admin->patience, &x->scope, &x->task);
 	x->state = admin;
@@ -220,6 +257,8 @@ static void admin_step(struct exchange *x)
 		reload_step(x, admin);
 	else if (admin->gather)
 		scopes_step(x, admin);
+	else if (admin->heads && !x->answered)
+		audit_step(x, admin);
 	else if (admin->text && !x->out->ended)
 		text_write(x, admin);
 }
@@ -231,6 +270,8 @@ static void admin_ended(struct exchange *x)
 	certificates_forget(x->worker, &x->task);
 	if (admin->gather)
 		gather_end(admin->gather);
+	if (admin->heads)
+		heads_end(admin->heads);
 	free(admin->text);
 }
 

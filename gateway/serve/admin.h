@@ -30,4 +30,11 @@ bool gather_complete(const struct gather *);               /* all cores have ans
 bool gather_write(struct gather *, struct pipe *out);
 void gather_end(struct gather *);                          /* the exchange wants it no more */
 
+/* admin_audit.c: where each stream of the journal ends, asked in the same way. */
+struct heads;
+struct heads *heads_begin(struct exchange *);
+bool heads_complete(const struct heads *);
+char *heads_page(const struct heads *);                    /* malloc'd JSON; who has not answered is named in `cores_silent` */
+void heads_end(struct heads *);
+
 #endif

@@ -9,7 +9,7 @@
 
 /* ---- the figures of one core ------------------------------------------------------------------------------------------------ */
 
-enum { FIGURES_MAX = 96 };
+enum { FIGURES_MAX = 112 };
 
 struct figure {
 	const char *group;               /* of the JSON object */
@@ -37,6 +37,8 @@ static unsigned figures_of(const struct worker *w, struct figure *f)
 	const uint64_t connections = metric_read(&m->connections_accepted), requests = metric_read(&m->requests_begun);
 	const uint64_t websockets = metric_read(&m->websockets_opened), handshakes = metric_read(&m->handshakes_begun);
 	const uint64_t scopes = stat_read(&s->scopes_opened);
+	static const struct journal_statistics none;
+	const struct journal_statistics *j = w->counting ? &w->counting->statistics : &none;
 	const struct figure figures[] = {
 		{ "connections", "open", "connections_open", "gauge", "Client connections that are open", connections - connections_ended },
 		{ "connections", "accepted", "connections_accepted_total", "counter", "Client connections accepted", connections },
@@ -73,6 +75,21 @@ static unsigned figures_of(const struct worker *w, struct figure *f)
 		{ "live", "acks", "live_acks_total", "counter", "Acknowledgements from clients", metric_read(&m->live_acks) },
 		{ "live", "reminders", "live_reminders_total", "counter", "Reminders sent to idle clients", metric_read(&m->live_reminders) },
 		{ "live", "heartbeats_lost", "live_heartbeats_lost_total", "counter", "Sockets of patients closed because a ping was not answered", metric_read(&m->live_heartbeats_lost) },
+		{ "count", "changes", "count_changes_total", "counter", "Changes of counts and rules that are durable", metric_read(&m->count_changes) },
+		{ "count", "asked", "count_asked_total", "counter", "Changes that were decided on core 0 for this core", metric_read(&m->count_asked) },
+		{ "count", "recalls", "count_recalls_total", "counter", "Recalls of what cores may raise by themselves", metric_read(&m->count_recalls) },
+		{ "count", "allotments", "count_allotments_total", "counter", "Allotments of room under a cap", metric_read(&m->count_allotments) },
+		{ "count", "keys", "count_keys", "gauge", "Idempotency-Keys that are remembered", metric_read(&m->count_keys) },
+		{ "count", "reservations", "count_reservations", "gauge", "Reservations that are open", metric_read(&m->count_reservations) },
+		{ "journal", "records", "journal_records_total", "counter", "Records appended to the journal", stat_read(&j->records) },
+		{ "journal", "commits", "journal_commits_total", "counter", "Group commits", stat_read(&j->commits) },
+		{ "journal", "bytes", "journal_bytes_total", "counter", "Bytes written to the journal", stat_read(&j->bytes) },
+		{ "journal", "syncs", "journal_syncs_total", "counter", "Syncs of the journal", stat_read(&j->syncs) },
+		{ "journal", "sync_us", "journal_sync_microseconds_total", "counter", "Time that syncs took", stat_read(&j->sync_ns_sum) / 1000 },
+		{ "journal", "sync_us_max", "journal_sync_microseconds_max", "gauge", "The longest sync of each core", stat_read(&j->sync_ns_max) / 1000 },
+		{ "journal", "segments", "journal_segments_total", "counter", "Files begun", stat_read(&j->segments) },
+		{ "journal", "snapshots", "journal_snapshots_total", "counter", "Snapshots finished", stat_read(&j->snapshots) },
+		{ "journal", "failures", "journal_failures_total", "counter", "Writes, syncs and snapshots that failed", stat_read(&j->failures) },
 		{ "bytes", "received", "bytes_received_total", "counter", "Bytes received on all sockets", stat_read(&s->bytes_received) },
 		{ "bytes", "sent", "bytes_sent_total", "counter", "Bytes sent on all sockets", stat_read(&s->bytes_sent) },
 		{ "ops", "started", "ops_started_total", "counter", "Kernel operations started", stat_read(&s->ops_started) },

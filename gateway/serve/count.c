@@ -1,42 +1,31 @@
 /* gateway/serve/count.c — how many patients are enrolled at a site.
  *
- *   GET  /count?siteId=S   → 200 {"count":N}        a site never seen has 0, and is not entered by asking
- *   POST /count  siteId=S  → 200 {"status":"ok"}    one more, on this core's shard
+ *   GET  /count?siteId=S            → 200 {"count":N}        a site never seen has 0, and is not entered by asking
+ *   POST /count  siteId=S&reason=R  → 200 {"status":"ok"}    one more, and durable before it is answered
+ *   /sites and what lies below it   ─▶ sites.c, sites_page.c, sites_events.c
  *
- * The numbers live in cache/count: each core adds to a line of its own, and a reader sums the lines, so nothing is locked
- * and no update can be lost. They are kept in memory. Answers are formatted by hand. */
+ * The numbers live in cache/count: each core adds to a line of its own, and a reader sums the lines, so nothing is locked and no
+ * update can be lost. A change goes through gateway/counting/change.h. The answer of the GET is formatted by hand: it is asked most. */
+#include "gateway/counting/change.h"
+#include "gateway/counting/refusal.h"
 #include "gateway/gateway.h"
+#include "gateway/http/form.h"
+#include "gateway/http/media_type.h"
 #include "gateway/serve/serve.h"
+#include "gateway/serve/sites.h"
+#include "gateway/serve/sites_json.h"
 #include "gateway/verdict.h"
 
 #include <string.h>
 
 #define FORM_BYTES_MAX 4096u
 
-struct form {
+struct raise {
+	struct change *change;           /* NULL: not begun */
+	struct http_text key;
 	size_t bytes;
 	char text[FORM_BYTES_MAX];
 };
-
-static const struct reason *reason_of(enum count_answer answer)
-{
-	switch (answer) {
-	case COUNT_OK:
-	case COUNT_SITE_UNKNOWN:
-		return NULL;
-	case COUNT_SITE_EMPTY:
-	case COUNT_SITE_TOO_LONG:
-	case COUNT_SITE_NOT_UTF8:
-	case COUNT_SITE_CONTROL:
-		return &SITE_NAME_BAD;
-	case COUNT_SITES_SPENT:
-	case COUNT_MEMORY_SPENT:
-		return &SITES_FULL;
-	case COUNT_LINE_SPENT:
-		return &SITE_COUNT_FULL;
-	}
-	return &SITE_NAME_BAD;
-}
 
 static bool site_find(struct exchange *x, struct http_text form, struct http_text *site)
 {
@@ -48,6 +37,8 @@ static bool site_find(struct exchange *x, struct http_text form, struct http_tex
 		exchange_refuse(x, reason);
 	return !reason;
 }
+
+/* ---- GET ---------------------------------------------------------------------------------------------------------------------- */
 
 static void answer_count(struct exchange *x, int64_t n)
 {
@@ -63,110 +54,171 @@ static void answer_count(struct exchange *x, int64_t n)
 
 static void count_get(struct exchange *x)
 {
+	const struct count *count = x->worker->gateway->count;
 	struct http_text site;
 	enum count_answer answer;
 	uint32_t number;
 
 	if (!site_find(x, x->request.query, &site))
 		return;
-	answer = count_find(x->worker->gateway->count, site.bytes, site.size, &number);
+	answer = count_find(count, site.bytes, site.size, &number);
 	if (answer == COUNT_OK)
-		answer_count(x, count_read(x->worker->gateway->count, number));
+		answer_count(x, count_read(count, number));
 	else if (answer == COUNT_SITE_UNKNOWN)
 		answer_count(x, 0);
 	else
-		exchange_refuse(x, reason_of(answer));
+		exchange_refuse(x, site_reason(answer));
 }
 
-static void count_raise(struct exchange *x, struct http_text form)
+/* ---- POST --------------------------------------------------------------------------------------------------------------------- */
+
+static const struct reason *raise_refused(struct exchange *x, struct http_text *key)
+{
+	/* A length of 0 is no form of any kind, and lacks the siteId. */
+	const bool empty = x->request.body == HTTP_BODY_NONE || (x->request.has_length && x->request.content_length == 0);
+
+	if (!empty && !http_media_type_is(http_known(&x->request, HTTP_NAME_CONTENT_TYPE), "application/x-www-form-urlencoded"))
+		return &FORM_EXPECTED;
+	if (x->request.has_length && x->request.content_length > FORM_BYTES_MAX)
+		return &FORM_TOO_LARGE;
+	return idempotency_key_read(&x->request, &x->arena, key);
+}
+
+static void raise_begin(struct exchange *x)
+{
+	struct http_text key;
+	const struct reason *reason = raise_refused(x, &key);
+	struct raise *raise;
+
+	if (reason) {
+		exchange_refuse(x, reason);
+		return;
+	}
+	raise = arena_take(&x->arena, sizeof *raise);
+	raise->change = NULL;
+	raise->key = key;
+	raise->bytes = 0;
+	x->state = raise;
+	task_wake(&x->task);
+}
+
+static void raise_change(struct exchange *x, struct raise *raise)
+{
+	struct command command = { .kind = COMMAND_CHANGE, .by = { [COUNT_ENROLLED] = 1 } };
+	const struct http_text form = { raise->text, raise->bytes };
+	struct change_words words = { .key = raise->key, .fingerprint_of = form };
+	const struct reason *reason;
+
+	if (!site_find(x, form, &words.site))
+		return;
+	reason = site_reason(count_judge(words.site.bytes, words.site.size));
+	if (!reason)
+		reason = http_form_find(&x->arena, form, "reason", &words.reason);
+	if (!reason && !change_reason_is_good(words.reason))
+		reason = &CHANGE_REASON_BAD;
+	if (!reason)
+		raise->change = change_begin(x, &command, &words, &reason);
+	if (reason)
+		exchange_refuse(x, reason);
+}
+
+static void raise_answer(struct exchange *x, struct raise *raise)
 {
 	static const char done[] = "{\"status\":\"ok\"}";
-	struct count *count = x->worker->gateway->count;
-	struct http_text site;
-	enum count_answer answer;
-	uint32_t number;
+	const struct reason *failure = change_failure(raise->change);
 
-	if (!site_find(x, form, &site))
-		return;
-	answer = count_enter(count, site.bytes, site.size, &number);
-	if (answer == COUNT_OK)
-		answer = count_add(count, x->worker->core.index, number, 1);
-	if (answer == COUNT_OK)
-		exchange_answer_text(x, 200, "application/json", done, sizeof done - 1);
+	if (failure)
+		exchange_refuse(x, failure);
 	else
-		exchange_refuse(x, reason_of(answer));
+		exchange_answer_text(x, 200, "application/json", done, sizeof done - 1);
 }
 
-/* The media type without its parameters (charset=UTF-8 is usual). */
-static bool is_form(struct http_text type)
+/* False: it was refused. */
+static bool form_gather(struct exchange *x, struct raise *raise)
 {
-	const char *end = type.bytes ? memchr(type.bytes, ';', type.size) : NULL;
+	const uint8_t *piece;
+	size_t n;
 
-	if (end)
-		type.size = (size_t)(end - type.bytes);
-	while (type.size > 0 && (type.bytes[type.size - 1] == ' ' || type.bytes[type.size - 1] == '\t'))
-		type.size--;
-	return http_text_is_nocase(type, "application/x-www-form-urlencoded");
-}
-
-static void count_begin(struct exchange *x)
-{
-	/* /sites and what lies below it is the wider interface of a later version. */
-	if (x->route->match != CONFIG_MATCH_PATH) {
-		exchange_refuse(x, &TARGET_NOT_BUILT);
-		return;
+	while ((piece = pipe_peek(x->in, &n))) {
+		if (n > FORM_BYTES_MAX - raise->bytes) {
+			exchange_refuse(x, &FORM_TOO_LARGE);
+			return false;
+		}
+		memcpy(raise->text + raise->bytes, piece, n);
+		raise->bytes += n;
+		pipe_consume(x->in, n);
 	}
-	switch (x->request.method) {
-	case HTTP_METHOD_GET:
-	case HTTP_METHOD_HEAD:
-		count_get(x);
-		return;
-	case HTTP_METHOD_POST:
-		break;
-	default:
-		x->allow = "GET, HEAD, POST";
-		exchange_refuse(x, &METHOD_NOT_ALLOWED);
-		return;
-	}
-	if (x->request.body != HTTP_BODY_NONE && !is_form(http_known(&x->request, HTTP_NAME_CONTENT_TYPE))) {
-		exchange_refuse(x, &FORM_EXPECTED);
-		return;
-	}
-	if (x->request.has_length && x->request.content_length > FORM_BYTES_MAX) {
-		exchange_refuse(x, &FORM_TOO_LARGE);
-		return;
-	}
-	task_wake(&x->task);
+	return true;
 }
 
 static void count_step(struct exchange *x)
 {
-	struct form *form = x->state;
-	size_t n;
-	const uint8_t *piece;
+	struct raise *raise = x->state;
 
-	if (x->answered)
+	if (x->answered || !raise || !form_gather(x, raise))
 		return;
-	if (!form) {
-		x->state = form = arena_take(&x->arena, sizeof *form);
-		form->bytes = 0;
-	}
-	while ((piece = pipe_peek(x->in, &n))) {
-		if (n > FORM_BYTES_MAX - form->bytes) {
-			exchange_refuse(x, &FORM_TOO_LARGE);
-			return;
-		}
-		memcpy(form->text + form->bytes, piece, n);
-		form->bytes += n;
-		pipe_consume(x->in, n);
-	}
 	/* A broken body is answered by the carrier; half a form counts nothing. */
-	if (pipe_at_end(x->in) && !x->in->reason)
-		count_raise(x, (struct http_text){ form->text, form->bytes });
+	if (!raise->change && pipe_at_end(x->in) && !x->in->reason)
+		raise_change(x, raise);
+	if (raise->change && change_done(raise->change))
+		raise_answer(x, raise);
+}
+
+/* ---- the target --------------------------------------------------------------------------------------------------------------- */
+
+static void count_of_site(struct exchange *x)
+{
+	switch (x->request.method) {
+	case HTTP_METHOD_GET:
+	case HTTP_METHOD_HEAD:
+		count_get(x);
+		break;
+	case HTTP_METHOD_POST:
+		raise_begin(x);
+		break;
+	default:
+		x->allow = "GET, HEAD, POST";
+		exchange_refuse(x, &METHOD_NOT_ALLOWED);
+		break;
+	}
+}
+
+/* On the admin socket there is no route. */
+static void count_begin(struct exchange *x)
+{
+	const bool whole = x->route && x->route->match == CONFIG_MATCH_PATH;
+	struct sites_target target;
+	const struct reason *reason = sites_target_read(&target, &x->arena, x->route ? x->route->path : "/sites", whole, x->request.path);
+
+	if (reason)
+		exchange_refuse(x, reason);
+	else if (target.place == COUNT_OF_SITE)
+		count_of_site(x);
+	else if (target.place == SITES_NOWHERE)
+		exchange_refuse(x, &ROUTE_NONE);
+	else
+		sites_begin(x, &target);
+}
+
+static void count_ended(struct exchange *x)
+{
+	struct raise *raise = x->state;
+
+	if (raise && raise->change)
+		change_end(raise->change);
+}
+
+static const char *count_where(const struct exchange *x)
+{
+	const struct raise *raise = x->state;
+
+	return raise && raise->change && !x->answered ? "count: being recorded" : "count";
 }
 
 const struct serve SERVE_COUNT = {
 	.name = "count",
 	.begin = count_begin,
 	.step = count_step,
+	.ended = count_ended,
+	.where = count_where,
 };

@@ -8,6 +8,7 @@
 
 extern const struct serve SERVE_PROXY;
 extern const struct serve SERVE_COUNT;
+extern const struct serve SERVE_SITES, SERVE_SITES_PAGE, SERVE_SITES_EVENTS; /* parts of the count target */
 extern const struct serve SERVE_ECHO;
 extern const struct serve SERVE_LIVE;
 extern const struct serve SERVE_PUSH;

@@ -265,11 +265,37 @@ static size_t pings_take(struct client *c, const char *bytes, size_t n)
 	return at;
 }
 
+/* True: the answer is whole. It is a line; of a string, which begins with its length, a second one. */
+static bool redis_answer_take(struct client *c, const char *bytes, size_t n)
+{
+	size_t whole;
+	char *end;
+
+	if (n >= sizeof c->head - c->head_bytes)
+		FATAL("an answer of more than %u bytes", CLIENT_HEAD_BYTES_MAX);
+	memcpy(c->head + c->head_bytes, bytes, n);
+	c->head_bytes += n;
+	c->head[c->head_bytes] = 0;
+	end = strstr(c->head, "\r\n");
+	if (!end)
+		return false;
+	if (c->head[0] != ':' && c->head[0] != '$')
+		FATAL("not the expected answer: %s", c->head);
+	whole = (size_t)(end + 2 - c->head);
+	if (c->head[0] == '$' && c->head[1] != '-')            /* $-1: there is none */
+		whole += strtoul(c->head + 1, NULL, 10) + 2;
+	if (c->head_bytes > whole)
+		FATAL("%zu bytes more than the answer has", c->head_bytes - whole);
+	return c->head_bytes == whole;
+}
+
 /* True: the answer is whole. */
 static bool answer_take(struct client *c, const char *bytes, size_t n)
 {
 	bool in_head = !c->upgraded && c->left == 0;
 
+	if (c->work->kind == WORK_REDIS)
+		return redis_answer_take(c, bytes, n);
 	if (c->upgraded && c->left == c->work->echo_bytes) {
 		size_t pings = pings_take(c, bytes, n);
 
@@ -413,8 +439,8 @@ static bool shake_hands(struct client *c)
 
 static bool ask(struct client *c)
 {
-	const char *bytes = c->upgrading ? c->work->upgrade : c->work->ask;
-	size_t size = c->upgrading ? c->work->upgrade_bytes : c->work->ask_bytes;
+	const char *bytes = c->upgrading ? c->work->upgrade : c->ask.bytes;
+	size_t size = c->upgrading ? c->work->upgrade_bytes : c->ask.size;
 
 	if (c->manner && c->manner->at == LEAVES_ASKING)
 		size = size / 2;
@@ -603,6 +629,8 @@ void client_start(struct client *c)
 	bool fresh = c->fd < 0;
 
 	c->left = c->head_bytes = c->asked = 0;
+	c->ask = c->work->ask_count ? c->work->asks[c->work->ask_next++ % c->work->ask_count]
+				    : (struct ask){ c->work->ask, c->work->ask_bytes };
 	if (c->work->kind == WORK_RUDE)
 		c->manner = &MANNERS[c->work->begun++ % (sizeof MANNERS / sizeof *MANNERS)];
 	if (fresh) {

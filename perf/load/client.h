@@ -4,7 +4,7 @@
  *                                   ▲ asking to upgrade  │             starts the next
  *                                   └────────────────────┘             (WebSocket: once for each connection)
  *
- * Words:  unit   what is counted: a connection with one request, a request, an upload, a WebSocket message, a ClientHello
+ * Words:  unit   what is counted: a connection with one request, a request, an upload, a WebSocket message, a ClientHello, a Redis command
  *         work   which of these; the same for all clients of a load
  *         manner how a rude client leaves: after which bytes, and by a reset, by a FIN, or not at all
  *
@@ -15,7 +15,7 @@
  * Errors: counted (`struct work.errors`), the connection is dropped, the unit does not count. An answer that is not the
  * expected one ends the program: what is measured then is something else.
  * Limits: an answer's head of CLIENT_HEAD_BYTES_MAX, with a Content-Length; a server's frame that is listened to likewise.
- * Source: RFC 9112, RFC 6455. */
+ * Source: RFC 9112, RFC 6455; Redis serialization protocol (RESP). */
 #ifndef PERF_LOAD_CLIENT_H
 #define PERF_LOAD_CLIENT_H
 
@@ -32,6 +32,7 @@
 enum work_kind {
 	WORK_CONNECTIONS, /* a connection, a handshake, a request, its answer, and a goodbye */
 	WORK_REQUESTS,    /* a request on a kept connection, with or without a body */
+	WORK_REDIS,       /* a command of Redis on a kept connection; the answer is a number, or a string */
 	WORK_MESSAGES,    /* a WebSocket message and its echo */
 	WORK_HELLOS,      /* a ClientHello, the first bytes of what comes back, and gone: what a flood does */
 	WORK_IDLE,        /* as WORK_CONNECTIONS, but the connection stays */
@@ -40,6 +41,12 @@ enum work_kind {
 };
 
 struct client;
+
+/* What is asked: head and body of a request, a command, or a WebSocket frame. */
+struct ask {
+	char *bytes;
+	size_t size;
+};
 
 struct work {
 	enum work_kind kind;
@@ -50,6 +57,8 @@ struct work {
 	int epoll;
 	char *ask;                /* head and body of a request, or a WebSocket frame */
 	size_t ask_bytes;
+	struct ask *asks;         /* in place of `ask`: one after the other, whichever client is next */
+	unsigned ask_count, ask_next;
 	char *upgrade;            /* the request before the first WebSocket message */
 	size_t upgrade_bytes;
 	size_t echo_bytes;        /* of a WebSocket message's echo, with its frame header */
@@ -81,7 +90,8 @@ struct client {
 	SSL_SESSION *ticket;
 	bool upgraded, upgrading;
 	bool ended_well;          /* the unit that ended last; for `done` */
-	size_t asked;             /* of work->ask */
+	struct ask ask;           /* of this unit; its bytes are the work's */
+	size_t asked;             /* of these bytes */
 	char head[CLIENT_HEAD_BYTES_MAX];
 	size_t head_bytes;        /* while it is not whole */
 	size_t left;              /* of the body or the echo */

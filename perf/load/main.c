@@ -1,4 +1,4 @@
-/* perf/load/main.c — the load of perf/tls and perf/ws: N clients in one thread, and what they saw.
+/* perf/load/main.c — the load of perf/tls, perf/ws and perf/count: N clients in one thread, and what they saw.
  *
  *     load WORK --port P [options]            what it says:      what it waits for:
  *       warm      as below, not counted, --warm seconds
@@ -7,10 +7,13 @@
  *       drained   the units that are begun end, and count
  *                                             one line of JSON   the end of its input
  *
- * WORK is connections, requests, uploads, messages, hellos, idle, sockets or rude (client.h). Closed loop: each client begins a unit when its
+ * WORK is connections, requests, redis, uploads, messages, hellos, idle, sockets, rude (client.h), or counts. Closed loop: each client begins a unit when its
  * last one has ended. With --rate it is an open loop: units begin when the clock says so, spread over the clients, and the
  * time of a unit is counted from when it should have begun. A client that waits for a slow answer then counts the wait of all
  * that would have come meanwhile, which a closed loop leaves out.
+ *
+ * counts asks for the counts of --sites sites in turn, GET /count?siteId=…; of --posts-of-ten every ten so many are a POST with a form
+ * that raises one. redis is the same in Redis's words, GET and INCR.
  *
  * idle opens all connections, tells, and ends with its input. sockets does too, and until then takes words, each answered by a
  * line:       rest SECONDS    answer pings, tell how many, and how many sockets are left
@@ -237,6 +240,9 @@ static void load_fini(struct load *l)
 	free(l->resting);
 	free(l->samples);
 	free(l->work.ask);
+	for (unsigned i = 0; i < l->work.ask_count; i++)
+		free(l->work.asks[i].bytes);
+	free(l->work.asks);
 	free(l->work.upgrade);
 	free(l->work.scratch);
 }
@@ -262,6 +268,30 @@ static void ask_request(struct work *w, const char *path, size_t body_bytes)
 		ask[(size_t)n + i] = (char)(33 + i % 90);
 	w->ask = ask;
 	w->ask_bytes = (size_t)n + body_bytes;
+}
+
+#define COUNT_ASK_BYTES 256u
+
+/* Each site is asked for and raised by turns: ten rounds over all of them, and the raises move on by one from round to round. */
+static void ask_counts(struct work *w, unsigned sites, unsigned posts_of_ten)
+{
+	w->ask_count = 10 * sites;
+	w->asks = calloc(w->ask_count, sizeof *w->asks);
+	for (unsigned i = 0; i < w->ask_count; i++) {
+		char *ask = w->asks[i].bytes = malloc(COUNT_ASK_BYTES), site[32];
+		bool raises = (i + i / sites) % 10 < posts_of_ten;
+		int name = snprintf(site, sizeof site, "site-%04u", i % sites);
+
+		if (w->kind == WORK_REDIS)
+			w->asks[i].size = (size_t)snprintf(ask, COUNT_ASK_BYTES, raises ? "*2\r\n$4\r\nINCR\r\n$%d\r\n%s\r\n"
+											: "*2\r\n$3\r\nGET\r\n$%d\r\n%s\r\n", name, site);
+		else if (raises)
+			w->asks[i].size = (size_t)snprintf(ask, COUNT_ASK_BYTES,
+				"POST /count HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: %d\r\n\r\nsiteId=%s",
+				name + 7, site);
+		else
+			w->asks[i].size = (size_t)snprintf(ask, COUNT_ASK_BYTES, "GET /count?siteId=%s HTTP/1.1\r\nHost: localhost\r\n\r\n", site);
+	}
 }
 
 static void ask_message(struct work *w, const char *path)
@@ -399,12 +429,13 @@ static void sockets_obey(struct load *l)
 
 static const char *const WORKS[] = { [WORK_CONNECTIONS] = "connections", [WORK_REQUESTS] = "requests",
 	[WORK_MESSAGES] = "messages", [WORK_HELLOS] = "hellos", [WORK_IDLE] = "idle",
-	[WORK_SOCKETS] = "sockets", [WORK_RUDE] = "rude", [WORK_RUDE + 1] = "uploads" };
+	[WORK_SOCKETS] = "sockets", [WORK_RUDE] = "rude", [WORK_REDIS] = "redis", [WORK_RUDE + 1] = "uploads", [WORK_RUDE + 2] = "counts" };
 
 static void usage(void)
 {
-	fprintf(stderr, "usage: load connections|requests|uploads|messages|hellos|idle|sockets|rude --port P [--clients N] [--seconds N]\n"
-			"  [--warm N] [--path /] [--version 1.3] [--groups X25519] [--resume] [--rate N] [--realtime] [--plain] [--count N]\n");
+	fprintf(stderr, "usage: load connections|requests|counts|redis|uploads|messages|hellos|idle|sockets|rude --port P [--clients N] [--seconds N]\n"
+			"  [--warm N] [--path /] [--version 1.3] [--groups X25519] [--resume] [--rate N] [--realtime] [--plain] [--count N]\n"
+			"  [--sites 100] [--posts-of-ten 0]\n");
 	exit(2);
 }
 
@@ -415,13 +446,14 @@ int main(int argc, char **argv)
 		{ "path", required_argument, NULL, 'u' }, { "version", required_argument, NULL, 'v' },
 		{ "groups", required_argument, NULL, 'g' }, { "resume", no_argument, NULL, 'r' },
 		{ "rate", required_argument, NULL, 'R' }, { "realtime", no_argument, NULL, 'f' },
-		{ "plain", no_argument, NULL, 'P' }, { "count", required_argument, NULL, 'n' }, { 0 } };
+		{ "plain", no_argument, NULL, 'P' }, { "count", required_argument, NULL, 'n' },
+		{ "sites", required_argument, NULL, 'S' }, { "posts-of-ten", required_argument, NULL, 'T' }, { 0 } };
 	struct load l = { .client_count = 32, .left = UINT64_MAX };
 	const char *path = "/", *groups = "X25519";
 	double seconds = 3, warm = 1, rate = 0, cpu;
 	int version = TLS1_3_VERSION, option;
 	bool realtime = false, plain = false;
-	unsigned kind = 0;
+	unsigned kind = 0, sites = 100, posts_of_ten = 0;
 	uint64_t elapsed;
 
 	while ((option = getopt_long(argc, argv, "", OPTIONS, NULL)) != -1) {
@@ -438,12 +470,15 @@ int main(int argc, char **argv)
 		case 'f': realtime = true; break;
 		case 'P': plain = true; break;
 		case 'n': l.left = strtoull(optarg, NULL, 10); break;
+		case 'S': sites = (unsigned)atoi(optarg); break;
+		case 'T': posts_of_ten = (unsigned)atoi(optarg); break;
 		default: usage();
 		}
 	}
 	while (optind < argc && kind < sizeof WORKS / sizeof *WORKS && strcmp(argv[optind], WORKS[kind]) != 0)
 		kind++;
-	if (optind + 1 != argc || !l.left || kind == sizeof WORKS / sizeof *WORKS || !l.work.port || !l.client_count)
+	if (optind + 1 != argc || !l.left || kind == sizeof WORKS / sizeof *WORKS || !l.work.port || !l.client_count || !sites ||
+		sites > 10000)
 		usage();
 
 	signal(SIGPIPE, SIG_IGN);
@@ -452,7 +487,8 @@ int main(int argc, char **argv)
 	if (realtime && sched_setscheduler(0, SCHED_FIFO, &(struct sched_param){ .sched_priority = 10 }) != 0)
 		fprintf(stderr, "perf/load: no real-time priority (%s): latencies include the load's own waiting\n", strerror(errno));
 
-	l.work.kind = kind == WORK_RUDE + 1 ? WORK_REQUESTS : (enum work_kind)kind;
+	l.work.kind = kind > WORK_RUDE ? WORK_REQUESTS : (enum work_kind)kind;
+	plain |= l.work.kind == WORK_REDIS;
 	l.work.status = 200;
 	l.work.tls = plain ? NULL : client_tls_new(version, groups, true);
 	l.work.epoll = epoll_create1(EPOLL_CLOEXEC);
@@ -471,6 +507,8 @@ int main(int argc, char **argv)
 		l.work.ask = client_hello_new(l.work.tls, &l.work.ask_bytes);
 	else if (l.work.kind == WORK_MESSAGES || l.work.kind == WORK_SOCKETS || l.work.kind == WORK_RUDE)
 		ask_message(&l.work, path);
+	else if (kind == WORK_RUDE + 2 || l.work.kind == WORK_REDIS)
+		ask_counts(&l.work, sites, posts_of_ten);
 	else
 		ask_request(&l.work, path, kind == WORK_RUDE + 1 ? UPLOAD_BYTES : 0);
 	l.clients = calloc(l.client_count, sizeof *l.clients);

@@ -73,6 +73,44 @@ def test_count_takes_a_form_with_a_charset(gateway, site):
     assert count(gateway, site) == 1
 
 
+@pytest.mark.parametrize("kind, status", [
+    ("; charset=\"utf-8\"", 200), (" ;charset=US-ASCII", 200), (";boundary=x", 200), ("; charset=ISO-8859-1", 415), (";a=\";\";charset=utf-16", 415)])
+def test_count_reads_a_form_in_utf8_alone(gateway, site, kind, status):
+    assert post(gateway, f"siteId={site}", fields=[(FORM[0], FORM[1] + kind)]).status == status
+    assert count(gateway, site) == (status == 200)
+
+
+def test_count_without_a_body_names_no_site(gateway):
+    for answer in (gateway.ask("POST", "/count"), gateway.ask("POST", "/count", b"")):
+        assert_refused(answer, 400)
+        assert json.loads(answer.body)["error"] == "site_missing"
+
+
+@pytest.mark.parametrize("reason, status", [
+    ("", 200), ("double+entry", 200), ("%C3%BC", 200), ("x" * 512, 200), ("x" * 513, 400), ("a%0Ab", 400), ("%FF", 400), ("a&reason=b", 400)])
+def test_count_takes_a_reason(gateway, site, reason, status):
+    assert post(gateway, f"siteId={site}&reason={reason}").status == status
+    assert count(gateway, site) == (status == 200)
+
+
+def test_count_a_form_that_is_repeated_with_its_key_counts_once(gateway, site):
+    key = ("Idempotency-Key", site)
+    for _ in range(3):
+        assert post(gateway, f"siteId={site}", fields=[FORM, key]).body.strip() == b'{"status":"ok"}'
+    assert_refused(post(gateway, f"siteId={site}&reason=x", fields=[FORM, key]), 422)
+    assert count(gateway, site) == 1
+
+
+def test_count_asks_for_a_form_that_waits_to_be_asked_for(gateway, site):
+    wire = gateway.connect()
+    form = f"siteId={site}".encode()
+    wire.send(request_bytes("POST", "/count", fields=[FORM, ("Content-Length", str(len(form))), ("Expect", "100-continue")]))
+    assert wire.response(interim=True).status == 100
+    wire.send(form)
+    assert wire.response().status == 200
+    assert count(gateway, site) == 1
+
+
 def test_count_refuses_a_body_that_is_no_form(gateway, site):
     answer = post(gateway, json.dumps({"siteId": site}), fields=[("Content-Type", "application/json")])
     assert_refused(answer, 400, 415)

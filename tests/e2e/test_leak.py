@@ -165,7 +165,7 @@ def test_websockets_dropped_in_every_rude_way_leave_nothing(start_gateway, certi
     # As people see it: nobody but the core itself, its listeners, and the one who asks.
     scopes = subprocess.run([POSTERNCTL, "-s", gateway.admin_socket, "scopes"], capture_output=True, text=True, check=True).stdout
     kinds = {line.split()[1] for line in scopes.splitlines()[1:] if line[:1] == " "}
-    assert kinds <= {"core", "listener", "signals", "ticket", "access", "connection", "exchange"}, scopes
+    assert kinds <= {"core", "listener", "signals", "ticket", "access", "connection", "exchange", "journal"}, scopes
     assert not any("/echo" in line or "echo" in line.split() for line in scopes.splitlines()), scopes
     total = gateway.total()
     assert total["websockets"]["opened"] > rude.dropped / 3

@@ -272,7 +272,7 @@ def test_a_silent_socket_is_pinged_and_a_dead_one_is_closed(start_gateway):
 def test_websockets_are_counted(gateway):
     before = gateway.total()["websockets"]
     wires = [open_socket(gateway, tls) for tls in (False, True)]
-    assert gateway.total()["websockets"] == {"open": before["open"] + 2, "opened": before["opened"] + 2}
+    assert gateway.total()["websockets"] == {**before, "open": before["open"] + 2, "opened": before["opened"] + 2}
     wires[0].reset()
     wires[1].close()
     eventually(lambda: gateway.total()["websockets"]["open"] == before["open"], "both are gone")

@@ -8,6 +8,7 @@
  * another arm than its own, the caller has used a user_data again, and the run fails.
  *
  * The rules come from what was measured on Linux 6.18; each is named where it stands. */
+#include "tests/sim/disk.h"
 #include "tests/sim/world.h"
 
 #include <errno.h>
@@ -157,9 +158,10 @@ int kernel_descriptor(const struct kernel *kernel)
 	return RING_DESCRIPTOR_FIRST + (int)kernel->index;
 }
 
+/* Before cores run there is no kernel, and no time passes. */
 uint64_t kernel_now_ns(const struct kernel *kernel)
 {
-	return kernel->world->now_ns;
+	return kernel ? kernel->world->now_ns : 0;
 }
 
 uint64_t kernel_wall_ns(const struct kernel *kernel)
@@ -588,6 +590,11 @@ static bool write_run(struct arm *arm)
 	struct stream *content = &arm->thing->content;
 	size_t n = arm->request.size;
 
+	if (arm->thing->node) {
+		arm_end(arm, arm->request.code == KERNEL_SYNC ? disk_node_sync(arm->thing)
+			: disk_node_write(arm->thing, arm->request.bytes, n, (uint64_t)arm->request.offset));
+		return false;
+	}
 	if (arm->request.code == KERNEL_SYNC) {
 		arm->thing->synced = content->size;
 		arm_end(arm, 0);

@@ -31,6 +31,7 @@ static const struct scenario *const scenarios[] = {
 	&SCENARIO_MAIL,
 	&SCENARIO_WAITS,
 	&SCENARIO_STALL,
+	&SCENARIO_JOURNAL,
 	&SCENARIO_CLIENTS,
 	&SCENARIO_UPSTREAMS,
 	&SCENARIO_SOCKETS,

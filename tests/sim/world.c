@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 /* ---- the run ---- */
 
@@ -79,6 +80,8 @@ void world_fail(struct world *world, const char *format, ...)
 	va_list arguments;
 
 	fflush(stdout);
+	if (world->errors)
+		dup2(world->errors, STDERR_FILENO);
 	fprintf(stderr, "sim: scenario %s seed %llu failed: ", world->scenario, (unsigned long long)world->seed);
 	va_start(arguments, format);
 	vfprintf(stderr, format, arguments);

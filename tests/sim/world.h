@@ -28,6 +28,7 @@
 #define ACTOR_ASLEEP UINT64_MAX
 
 struct actor;
+struct node;
 struct world;
 
 /* Percentages, but for what is named otherwise. */
@@ -105,6 +106,7 @@ struct thing {
 	uint64_t readable_ns;
 	struct stream content;
 	uint64_t synced;
+	struct node *node;               /* of tests/sim/disk.c; NULL: the bytes above are all there is */
 };
 
 struct world {
@@ -127,6 +129,7 @@ struct world {
 	struct kernel *kernels[WORLD_CORES_MAX];
 	void (*sleeps)(struct world *, unsigned core); /* a core is about to sleep: nothing may be left to do */
 	void *owner;
+	int errors;                      /* standard error, where a scenario has put it aside; 0: it has not */
 	uint8_t pattern[2 * WORLD_PATTERN_BYTES];
 };
 

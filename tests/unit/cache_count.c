@@ -1,5 +1,5 @@
-/* The directory and the sums, in one thread: ids that are refused, sites that collide, a directory that is full, and
- * thousands of sites against a plain array. What several threads do at once is in tests/threads/cache_count.c. */
+/* The directory, the sums and the rules, in one thread: ids that are refused, sites that collide, a directory that is
+ * full, and thousands of sites against a plain array. What several threads do at once is in tests/threads/cache_count.c. */
 #include <criterion/criterion.h>
 #include <signal.h>
 #include <stdio.h>
@@ -36,8 +36,22 @@ static void *granted_aligned_alloc(size_t alignment, size_t size)
 #define malloc granted_malloc
 #define calloc granted_calloc
 #define aligned_alloc granted_aligned_alloc
+#include "cache/lines.c"
+
+/* Closings pass through here, so that a test can look at what is open then. */
+static void (*before_closing)(void);
+
+static void watched_close(struct lines_cell *cell)
+{
+	if (before_closing != NULL)
+		before_closing();
+	lines_close(cell);
+}
+
+#define lines_close watched_close
 #include "cache/count.c"
 #include "cache/shard.c"
+#undef lines_close
 #undef malloc
 #undef calloc
 #undef aligned_alloc
@@ -67,6 +81,32 @@ static uint32_t entered(struct count *count, const char *id)
 
 	cr_assert_eq(count_enter(count, id, strlen(id), &site), COUNT_OK);
 	return site;
+}
+
+static void enrolled(struct count *count, unsigned core, uint32_t site, int64_t by)
+{
+	cr_assert_eq(count_reserve(count, core, site), COUNT_OK);
+	count_apply(count, core, site, (int64_t[]){ 0, by, 0, 0 }, 1);
+}
+
+static struct count_site looked(const struct count *count, uint32_t site)
+{
+	struct count_site found;
+
+	count_look(count, site, &found);
+	cr_assert_eq(found.count, count_read(count, site));
+	cr_assert_eq(found.count, found.n[COUNT_ENROLLED] - found.n[COUNT_WITHDRAWN]);
+	cr_assert_eq(count_known(count, site), found.revision > 0);
+	return found;
+}
+
+static void is_rules(struct count_rules rules, struct count_rules expected)
+{
+	cr_assert_eq(rules.status, expected.status);
+	cr_assert_eq(rules.cap, expected.cap);
+	cr_assert_eq(rules.reserved, expected.reserved);
+	cr_assert_eq(rules.changes, expected.changes);
+	cr_assert_eq(rules.stamp_ns, expected.stamp_ns);
 }
 
 /* xorshift64: the tests' own numbers, the same in every run. */
@@ -365,7 +405,8 @@ Test(cache_count, a_directory_takes_exactly_as_many_sites_as_it_was_made_for)
 		for (unsigned i = 0; i < sites_max; i++) {
 			snprintf(id, sizeof(id), "site-%u", i);
 			cr_assert_eq(entered(count, id), i, "the known ones are still known");
-			cr_assert_eq(count_add(count, i % 2, i, 1), COUNT_OK, "and still count");
+			enrolled(count, i % 2, i, 1);
+			cr_assert_eq(count_read(count, i), 1, "and still count");
 		}
 		table_end(count);
 	}
@@ -459,26 +500,273 @@ Test(cache_count, a_count_is_the_sum_of_all_cores)
 	uint32_t a = entered(count, "a"), b = entered(count, "b");
 
 	cr_assert_eq(count_read(count, a), 0);
-	cr_assert_eq(count_add(count, 0, a, 5), COUNT_OK);
-	cr_assert_eq(count_add(count, 1, a, 1), COUNT_OK);
-	cr_assert_eq(count_add(count, 2, b, 1), COUNT_OK);
-	cr_assert_eq(count_add(count, 2, a, -2), COUNT_OK);
+	enrolled(count, 0, a, 5);
+	enrolled(count, 1, a, 1);
+	enrolled(count, 2, b, 1);
+	enrolled(count, 2, a, -2);
 	cr_assert_eq(count_read(count, a), 4);
 	cr_assert_eq(count_read(count, b), 1);
+	cr_assert_eq(count_read(count, COUNT_STUDY), 5);
+	table_end(count);
+}
+
+Test(cache_count, everything_about_a_site_is_found_in_one_look)
+{
+	static const struct count_rules none = { COUNT_RECRUITING, COUNT_NO_CAP, 0, 0, 0 };
+	static const struct count_rules paused = { COUNT_PAUSED, 40, 2, 3, 700 };
+	struct count *count = table(3, 100);
+	uint32_t a = entered(count, "a"), b = entered(count, "b");
+	struct count_site found;
+
+	for (unsigned core = 0; core < 3; core++)
+		cr_assert_eq(count_reserve(count, core, a), COUNT_OK);
+	found = looked(count, a);
+	cr_assert_eq(found.revision, 0);
+	cr_assert_eq(found.stamp_ns, 0);
+	is_rules(found.rules, none);
+	count_apply(count, 0, a, (int64_t[]){ 9, 5, 4, 1 }, 500);
+	count_apply(count, 2, a, (int64_t[]){ 1, 2, 3, 0 }, 800);
+	count_apply(count, 2, a, (int64_t[]){ 0, 0, -1, 2 }, 900);
+	count_rule(count, a, &paused);
+	found = looked(count, a);
+	cr_assert_arr_eq(found.n, ((int64_t[]){ 10, 7, 6, 3 }), sizeof(found.n));
+	cr_assert_eq(found.count, 4);
+	cr_assert_eq(found.revision, 3 + 3);
+	cr_assert_eq(found.stamp_ns, 900);
+	is_rules(found.rules, paused);
+	found = looked(count, b);
+	cr_assert_eq(found.revision, 0);
+	is_rules(found.rules, none);
+	table_end(count);
+}
+
+Test(cache_count, the_study_is_all_sites_and_has_rules_of_its_own)
+{
+	static const struct count_rules of_a = { COUNT_CLOSED, 0, 0, 2, 950 };
+	static const struct count_rules of_study = { COUNT_RECRUITING, 1000, 7, 4, 300 };
+	struct count *count = table(2, 100);
+	uint32_t a = entered(count, "a"), b = entered(count, "b");
+	struct count_site found;
+
+	enrolled(count, 0, a, 3);
+	enrolled(count, 1, b, 4);
+	enrolled(count, 1, a, 5);
+	count_rule(count, a, &of_a);
+	count_rule(count, COUNT_STUDY, &of_study);
+	found = looked(count, COUNT_STUDY);
+	cr_assert_eq(found.count, 12);
+	cr_assert_eq(found.revision, 3 + 4, "what is ruled of a site is not a change of the study");
+	cr_assert_eq(found.stamp_ns, 300);
+	is_rules(found.rules, of_study);
+	is_rules(looked(count, a).rules, of_a);
+	cr_assert_eq(looked(count, a).stamp_ns, 950);
+	cr_assert_eq(count_reserve(count, 0, COUNT_STUDY), COUNT_OK);
+	table_end(count);
+}
+
+Test(cache_count, the_largest_and_the_smallest_rules_are_kept_as_they_are)
+{
+	static const struct count_rules rules[] = {
+		{ COUNT_CLOSED, INT64_MAX, INT64_MAX, UINT64_MAX, UINT64_MAX },
+		{ COUNT_PAUSED, 0, 0, 1, 1 },
+		{ COUNT_RECRUITING, COUNT_NO_CAP, 0, 0, 0 },
+	};
+	struct count *count = table(1, 1);
+	uint32_t site = entered(count, "a");
+
+	for (size_t i = 0; i < sizeof(rules) / sizeof(rules[0]); i++) {
+		count_rule(count, site, &rules[i]);
+		is_rules(looked(count, site).rules, rules[i]);
+	}
+	table_end(count);
+}
+
+Test(cache_count, what_is_published_together_is_all_there)
+{
+	static const struct count_rules of_a = { COUNT_RECRUITING, 5, 1, 2, 40 };
+	static const struct count_rules of_study = { COUNT_RECRUITING, COUNT_NO_CAP, 1, 1, 40 };
+	static const struct count_rules later = { COUNT_RECRUITING, 5, 0, 3, 50 };
+	struct count *count = table(2, 100);
+	uint32_t a = entered(count, "a");
+
+	cr_assert_eq(count_reserve(count, 0, a), COUNT_OK);
+	count_publish(count, a, (int64_t[]){ 0, 1, 0, 0 }, &of_a, &of_study, 60);
+	is_rules(looked(count, a).rules, of_a);
+	is_rules(looked(count, COUNT_STUDY).rules, of_study);
+	cr_assert_eq(looked(count, a).count, 1);
+	cr_assert_eq(looked(count, a).stamp_ns, 60);
+	cr_assert_eq(looked(count, COUNT_STUDY).count, 1);
+	count_publish(count, a, NULL, &later, NULL, 0);
+	is_rules(looked(count, a).rules, later);
+	is_rules(looked(count, COUNT_STUDY).rules, of_study);
+	cr_assert_eq(looked(count, a).revision, 1 + 3);
+	count_publish(count, a, (int64_t[]){ 0, 0, 0, 1 }, NULL, NULL, 70);
+	is_rules(looked(count, a).rules, later);
+	cr_assert_eq(looked(count, a).count, 0);
+	count_publish(count, a, NULL, NULL, NULL, 80);
+	cr_assert_eq(looked(count, a).stamp_ns, 70);
+	table_end(count);
+}
+
+static struct count *watched;
+static unsigned closings, open_at_first;
+
+static void see_what_is_open(void)
+{
+	if (closings++ > 0)
+		return;
+	open_at_first = (lines_version(watched->lines[0], 0) & 1) + (lines_version(watched->lines[0], COUNT_STUDY) & 1) +
+	                (lines_version(watched->rules, 0) & 1) + (lines_version(watched->rules, COUNT_STUDY) & 1);
+}
+
+/* Else a reader could see one of them changed, and another unchanged afterwards. */
+Test(cache_count, all_lines_of_a_change_are_open_before_the_first_is_closed)
+{
+	static const struct count_rules rules = { COUNT_RECRUITING, 5, 1, 2, 40 };
+	static const int64_t by[COUNT_KINDS] = { [COUNT_ENROLLED] = 1 };
+
+	watched = table(1, 1);
+	entered(watched, "a");
+	cr_assert_eq(count_reserve(watched, 0, 0), COUNT_OK);
+	before_closing = see_what_is_open;
+	count_publish(watched, 0, by, &rules, &rules, 1);
+	cr_assert_eq(closings, 4);
+	cr_assert_eq(open_at_first, 4);
+	closings = 0;
+	count_apply(watched, 0, 0, by, 2);
+	cr_assert_eq(closings, 2);
+	cr_assert_eq(open_at_first, 2);
+	closings = 0;
+	cr_assert_eq(count_line_restore(watched, 0, 0, &(struct line){ .n = { 1, 2, 3, 4 } }), COUNT_OK);
+	cr_assert_eq(closings, 2);
+	cr_assert_eq(open_at_first, 2);
+	before_closing = NULL;
+	table_end(watched);
+}
+
+Test(cache_count, while_a_line_is_open_every_look_is_in_vain)
+{
+	struct count *count = table(2, 1);
+	uint32_t site = entered(count, "a");
+	struct lines_cell *opened[SHARD_OPENED];
+	struct count_site found;
+	int64_t sum;
+
+	enrolled(count, 0, site, 1);
+	cr_assert(read_look(count, site, &sum));
+	cr_assert_eq(sum, 1);
+	shard_open(count->shards[0], site, (int64_t[]){ 0, 1, 0, 0 }, 2, opened);
+	cr_assert_not(read_look(count, site, &sum));
+	cr_assert_not(site_look(count, site, &found));
+	cr_assert_not(read_look(count, COUNT_STUDY, &sum));
+	cr_assert_not(site_look(count, COUNT_STUDY, &found));
+	lines_close(opened[0]);
+	lines_close(opened[1]);
+	cr_assert(site_look(count, site, &found));
+	cr_assert_eq(found.count, 2);
+	opened[0] = rules_open(count, site, &(struct count_rules){ COUNT_PAUSED, 9, 0, 1, 3 });
+	cr_assert_not(site_look(count, site, &found));
+	cr_assert(site_look(count, COUNT_STUDY, &found));
+	cr_assert_eq(count_read(count, site), 2, "the count alone does not wait for the rules");
+	lines_close(opened[0]);
+	is_rules(looked(count, site).rules, (struct count_rules){ COUNT_PAUSED, 9, 0, 1, 3 });
+	table_end(count);
+}
+
+Test(cache_count, a_look_stands_only_while_no_line_was_written)
+{
+	struct count *count = table(2, 1);
+	uint32_t site = entered(count, "a");
+
+	cr_assert(stands(count, 3, site, 0));
+	enrolled(count, 1, site, 1);
+	cr_assert_not(stands(count, 3, site, 0));
+	cr_assert(stands(count, 3, site, 2));
+	count_rule(count, site, &(struct count_rules){ COUNT_PAUSED, 9, 0, 1, 3 });
+	cr_assert_not(stands(count, 3, site, 2));
+	cr_assert(stands(count, 2, site, 2));
+	cr_assert(stands(count, 3, site, 4));
+	table_end(count);
+}
+
+Test(cache_count, who_looked_in_vain_too_often_is_in_a_hurry_until_it_is_through)
+{
+	struct count *count = table(1, 1);
+	unsigned looks = 0;
+
+	while (looks < COUNT_LOOKS - 1)
+		look_again(count, &looks);
+	cr_assert_eq(atomic_load(&count->hurry->readers), 0);
+	for (int i = 0; i < 3; i++)
+		look_again(count, &looks);
+	cr_assert_eq(atomic_load(&count->hurry->readers), 1);
+	enrolled(count, 0, entered(count, "a"), 1);
+	cr_assert_eq(count_read(count, 0), 1, "a change is put off and not given up");
+	look_ended(count, looks);
+	cr_assert_eq(atomic_load(&count->hurry->readers), 0);
+	look_ended(count, COUNT_LOOKS - 1);
+	cr_assert_eq(atomic_load(&count->hurry->readers), 0);
+	table_end(count);
+}
+
+Test(cache_count, a_line_is_told_and_restored_as_it_was)
+{
+	static const struct line before = { { 4, 3, 2, 1 }, 17, 1234 };
+	struct count *count = table(3, 200), *again = table(3, 200);
+	uint32_t site = entered(count, "a");
+	struct line line;
+
+	entered(again, "a");
+	cr_assert_eq(count_line_restore(count, 2, site, &before), COUNT_OK);
+	count_line(count, 2, site, &line);
+	cr_assert_arr_eq(&line, &before, sizeof(line));
+	count_line(count, 2, COUNT_STUDY, &line);
+	cr_assert_arr_eq(&line, &before, sizeof(line));
+	count_line(count, 1, site, &line);
+	cr_assert_arr_eq(&line, &((struct line){ 0 }), sizeof(line));
+	enrolled(count, 2, site, 1);
+	cr_assert_eq(looked(count, site).revision, 18);
+	cr_assert_eq(looked(count, site).count, 3);
+	for (unsigned core = 0; core < 3; core++) {
+		count_line(count, core, site, &line);
+		cr_assert_eq(count_line_restore(again, core, site, &line), COUNT_OK);
+	}
+	cr_assert_eq(looked(again, site).revision, 18);
+	cr_assert_eq(looked(again, COUNT_STUDY).count, 3);
+	cr_assert_eq(count_line_restore(again, 0, site, &(struct line){ .n = { SHARD_LINE_MAX + 1 } }), COUNT_LINE_SPENT);
+	cr_assert_eq(looked(again, site).revision, 18);
+	table_end(count);
+	table_end(again);
+}
+
+Test(cache_count, the_id_of_a_number_is_told)
+{
+	struct count *count = table(1, 10);
+	const char *id;
+
+	entered(count, "first");
+	entered(count, "W\xC3\xBCrzburg");
+	cr_assert_eq(count_id(count, 1, &id), 9);
+	cr_assert_arr_eq(id, "W\xC3\xBCrzburg", 9);
+	cr_assert_eq(count_id(count, 0, &id), 5);
+	cr_assert_arr_eq(id, "first", 5);
 	table_end(count);
 }
 
 Test(cache_count, the_largest_sum_of_the_most_cores_is_exact)
 {
-	struct count *count = table(COUNT_CORES_MAX, 1);
-	uint32_t site = entered(count, "a");
+	for (int sign = -1; sign <= 1; sign += 2) {
+		struct count *count = table(COUNT_CORES_MAX, 1);
+		struct line line = { { 0, sign * SHARD_LINE_MAX, 0, -sign * SHARD_LINE_MAX }, 1, 1 };
+		uint32_t site = entered(count, "a");
 
-	for (unsigned core = 0; core < COUNT_CORES_MAX; core++)
-		cr_assert_eq(count_add(count, core, site, SHARD_LINE_MAX), COUNT_OK);
-	cr_assert_eq(count_read(count, site), SHARD_LINE_MAX * COUNT_CORES_MAX);
-	cr_assert_eq(count_add(count, 5, site, 1), COUNT_LINE_SPENT);
-	cr_assert_eq(count_read(count, site), SHARD_LINE_MAX * COUNT_CORES_MAX);
-	table_end(count);
+		for (unsigned core = 0; core < COUNT_CORES_MAX; core++)
+			cr_assert_eq(count_line_restore(count, core, site, &line), COUNT_OK);
+		cr_assert_eq(looked(count, site).count, sign * 2 * SHARD_LINE_MAX * COUNT_CORES_MAX);
+		cr_assert_eq(looked(count, COUNT_STUDY).count, sign * 2 * SHARD_LINE_MAX * COUNT_CORES_MAX);
+		cr_assert_eq(count_reserve(count, 5, site), COUNT_LINE_SPENT);
+		table_end(count);
+	}
 }
 
 struct model_check {
@@ -506,6 +794,7 @@ Test(cache_count, thousands_of_sites_count_as_a_plain_array_does)
 	struct model_check check = { model, 0 };
 	uint64_t state = 20240229;
 	uint32_t known = 0;
+	int64_t sum = 0;
 	char id[24];
 
 	for (unsigned step = 0; step < STEPS; step++) {
@@ -521,9 +810,11 @@ Test(cache_count, thousands_of_sites_count_as_a_plain_array_does)
 		cr_assert_eq(count_enter(count, id, n, &site), COUNT_OK);
 		cr_assert_eq(site, wanted);
 		known += wanted == known;
-		cr_assert_eq(count_add(count, step % CORES, site, by), COUNT_OK);
+		enrolled(count, step % CORES, site, by);
 		model[site] += by;
+		sum += by;
 		cr_assert_eq(count_read(count, site), model[site]);
+		cr_assert_eq(count_read(count, COUNT_STUDY), sum);
 	}
 	cr_assert_eq(known, SITES);
 	cr_assert_eq(count_each(count, 0, seen_as_the_model_has_it, &check), SITES);
@@ -572,9 +863,12 @@ Test(cache_count, the_statistics_tell_sites_and_memory)
 	cr_assert_eq(stats.sites, 1);
 	cr_assert_eq(stats.directory_bytes, empty.directory_bytes + sizeof(struct site) + 4);
 	cr_assert_eq(stats.shard_bytes, empty.shard_bytes, "a site costs no line before it is counted");
-	count_add(count, 1, 0, 1);
+	enrolled(count, 1, 0, 1);
 	count_stats(count, &stats);
-	cr_assert_eq(stats.shard_bytes, empty.shard_bytes + sizeof(struct block));
+	cr_assert_eq(stats.shard_bytes, empty.shard_bytes + sizeof(struct lines_block));
+	enrolled(count, 0, 0, 1);
+	count_stats(count, &stats);
+	cr_assert_eq(stats.shard_bytes, empty.shard_bytes + 3 * sizeof(struct lines_block), "core 0 has the rules as well");
 	table_end(count);
 }
 
@@ -590,7 +884,7 @@ Test(cache_count, without_memory_for_any_part_there_is_no_table)
 		count = count_new(3, 10, SEED);
 	}
 	allocations_left = -1;
-	cr_assert_eq(granted, 4 + 3 + 1, "the table, slots, order, shards, and three shards");
+	cr_assert_eq(granted, 8 + 3 * 3 + 1, "the table, six parts of which one is two, and three shards of three");
 	count_free(count);
 	count_free(NULL);
 }
@@ -607,26 +901,72 @@ Test(cache_count, without_memory_a_site_is_not_entered_and_may_be_tried_again)
 	allocations_left = 1;
 	cr_assert_eq(entered(count, "a"), 0);
 	cr_assert_eq(entered(count, "a"), 0, "a known site needs no memory");
-	cr_assert_eq(count_add(count, 0, 0, 1), COUNT_MEMORY_SPENT);
+	for (int granted = 0; granted < 2; granted++) {
+		allocations_left = granted;
+		cr_assert_eq(count_reserve(count, 0, 0), COUNT_MEMORY_SPENT, "the line, and then the rules");
+	}
 	cr_assert_eq(count_read(count, 0), 0);
-	allocations_left = -1;
-	cr_assert_eq(count_add(count, 0, 0, 1), COUNT_OK);
+	allocations_left = 1;
+	enrolled(count, 0, 0, 1);
+	allocations_left = 0;
+	count_rule(count, 0, &(struct count_rules){ COUNT_PAUSED, 9, 0, 1, 3 });
 	cr_assert_eq(count_read(count, 0), 1);
 	table_end(count);
 }
 
-Test(cache_count, adding_on_a_core_that_is_not_there_stops_the_process, .signal = SIGABRT)
+static const int64_t ONE_ENROLLED[COUNT_KINDS] = { [COUNT_ENROLLED] = 1 };
+
+Test(cache_count, a_change_on_a_core_that_is_not_there_stops_the_process, .signal = SIGABRT)
 {
 	struct count *count = table(2, 2);
 
-	count_add(count, 2, entered(count, "a"), 1);
+	count_reserve(count, 2, entered(count, "a"));
 }
 
-Test(cache_count, adding_to_a_number_nobody_was_given_stops_the_process, .signal = SIGABRT)
+Test(cache_count, reserving_for_a_number_nobody_was_given_stops_the_process, .signal = SIGABRT)
 {
 	struct count *count = table(2, 2);
 
-	count_add(count, 0, entered(count, "a") + 1, 1);
+	count_reserve(count, 0, entered(count, "a") + 1);
+}
+
+Test(cache_count, a_change_of_a_number_nobody_was_given_stops_the_process, .signal = SIGABRT)
+{
+	struct count *count = table(2, 2);
+
+	enrolled(count, 0, entered(count, "a"), 1);
+	count_apply(count, 0, 1, ONE_ENROLLED, 1);
+}
+
+Test(cache_count, a_change_that_was_not_reserved_stops_the_process, .signal = SIGABRT)
+{
+	struct count *count = table(2, 2);
+
+	count_apply(count, 0, entered(count, "a"), ONE_ENROLLED, 1);
+}
+
+Test(cache_count, rules_by_who_has_not_taken_core_0_stop_the_process, .signal = SIGABRT)
+{
+	struct count *count = table(2, 2);
+
+	count_put(count, 0);
+	count_rule(count, entered(count, "a"), &(struct count_rules){ .cap = COUNT_NO_CAP });
+}
+
+Test(cache_count, rules_without_memory_for_them_stop_the_process, .signal = SIGABRT)
+{
+	struct count *count = table(2, 2);
+	uint32_t site = entered(count, "a");
+
+	allocations_left = 0;
+	count_rule(count, site, &(struct count_rules){ .cap = COUNT_NO_CAP });
+}
+
+Test(cache_count, the_id_of_a_number_nobody_was_given_stops_the_process, .signal = SIGABRT)
+{
+	const char *id;
+
+	count_id(table(2, 2), 0, &id);
 }
 
 Test(cache_count, reading_a_number_nobody_was_given_stops_the_process, .signal = SIGABRT)
@@ -634,13 +974,14 @@ Test(cache_count, reading_a_number_nobody_was_given_stops_the_process, .signal =
 	count_read(table(2, 2), 0);
 }
 
-Test(cache_count, adding_on_a_core_that_was_not_taken_stops_the_process, .signal = SIGABRT)
+Test(cache_count, a_change_on_a_core_that_was_not_taken_stops_the_process, .signal = SIGABRT)
 {
 	struct count *count = table(2, 2);
 	uint32_t site = entered(count, "a");
 
+	cr_assert_eq(count_reserve(count, 1, site), COUNT_OK);
 	count_put(count, 1);
-	count_add(count, 1, site, 1);
+	count_apply(count, 1, site, ONE_ENROLLED, 1);
 }
 
 Test(cache_count, taking_a_core_twice_stops_the_process, .signal = SIGABRT)

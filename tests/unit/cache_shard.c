@@ -1,4 +1,4 @@
-/* One core's lines: what is added is read, by one writer, within the limits, and without a trace when refused. */
+/* One core's lines: what is added is read, in the site's line and in the study's, by one writer and within the limits. */
 #include <criterion/criterion.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -28,11 +28,14 @@ static void *granted_aligned_alloc(size_t alignment, size_t size)
 
 #define calloc granted_calloc
 #define aligned_alloc granted_aligned_alloc
+#include "cache/lines.c"
 #include "cache/shard.c"
 #undef calloc
 #undef aligned_alloc
 
-#define SITES 200u /* three blocks and a part of a fourth */
+#define SITES 200u
+
+static const int64_t ONE_ENROLLED[COUNT_KINDS] = { [COUNT_ENROLLED] = 1 };
 
 static struct shard *taken_shard(unsigned sites_max)
 {
@@ -49,147 +52,215 @@ static void shard_end(struct shard *shard)
 	shard_free(shard);
 }
 
+static void added(struct shard *shard, uint32_t site, const int64_t by[COUNT_KINDS], uint64_t stamp_ns)
+{
+	cr_assert_eq(shard_reserve(shard, site), SHARD_OK);
+	shard_apply(shard, site, by, stamp_ns);
+}
+
+static struct line looked(const struct shard *shard, uint32_t site)
+{
+	struct line line;
+	uint64_t version;
+
+	cr_assert(shard_look(shard, site, &line, &version));
+	cr_assert_eq(version, shard_version(shard, site));
+	return line;
+}
+
+static void is_line(struct line line, struct line expected)
+{
+	cr_assert_arr_eq(line.n, expected.n, sizeof(line.n));
+	cr_assert_eq(line.changes, expected.changes);
+	cr_assert_eq(line.stamp_ns, expected.stamp_ns);
+}
+
 Test(cache_shard, a_new_shard_has_contributed_nothing)
 {
 	struct shard *shard = shard_new(SITES);
 
 	for (uint32_t site = 0; site < SITES; site++)
-		cr_assert_eq(shard_read(shard, site), 0);
+		is_line(looked(shard, site), (struct line){ 0 });
+	is_line(looked(shard, SHARD_STUDY), (struct line){ 0 });
 	shard_free(shard);
 	shard_free(NULL);
 }
 
-Test(cache_shard, each_site_has_its_own_line)
+Test(cache_shard, a_change_stands_in_its_line_and_in_the_study)
 {
 	struct shard *shard = taken_shard(SITES);
 
-	for (uint32_t site = 0; site < SITES; site++)
-		cr_assert_eq(shard_add(shard, site, (int64_t)site * 3 + 1), SHARD_ADDED);
-	for (uint32_t site = 0; site < SITES; site++)
-		cr_assert_eq(shard_add(shard, site, -1), SHARD_ADDED);
-	for (uint32_t site = 0; site < SITES; site++)
-		cr_assert_eq(shard_read(shard, site), (int64_t)site * 3);
+	added(shard, 3, (int64_t[]){ 4, 3, 2, 1 }, 100);
+	added(shard, 199, (int64_t[]){ 10, 20, 30, 40 }, 200);
+	added(shard, 3, (int64_t[]){ -1, 0, 5, 0 }, 300);
+	is_line(looked(shard, 3), (struct line){ { 3, 3, 7, 1 }, 2, 300 });
+	is_line(looked(shard, 199), (struct line){ { 10, 20, 30, 40 }, 1, 200 });
+	is_line(looked(shard, 4), (struct line){ 0 });
+	is_line(looked(shard, SHARD_STUDY), (struct line){ { 13, 23, 37, 41 }, 3, 300 });
 	shard_end(shard);
 }
 
-Test(cache_shard, a_contribution_may_be_negative)
-{
-	struct shard *shard = taken_shard(1);
-
-	cr_assert_eq(shard_add(shard, 0, -5), SHARD_ADDED);
-	cr_assert_eq(shard_read(shard, 0), -5);
-	shard_end(shard);
-}
-
-Test(cache_shard, a_line_is_one_cache_line_and_aligned_to_it)
+Test(cache_shard, a_change_by_nothing_is_a_change)
 {
 	struct shard *shard = taken_shard(SITES);
-	struct block *block;
 
-	shard_add(shard, 70, 1);
-	block = atomic_load(&shard->blocks[1]);
-	cr_assert_eq((uintptr_t)block % 64, 0);
-	cr_assert_eq((char *)&block->lines[1] - (char *)&block->lines[0], 64);
-	cr_assert_eq(atomic_load(&block->lines[6].added), 1);
+	added(shard, 1, (int64_t[]){ 0, 0, 0, 0 }, 5);
+	is_line(looked(shard, 1), (struct line){ { 0 }, 1, 5 });
+	is_line(looked(shard, SHARD_STUDY), (struct line){ { 0 }, 1, 5 });
 	shard_end(shard);
 }
 
-Test(cache_shard, memory_is_taken_for_blocks_that_are_used_and_for_no_others)
+Test(cache_shard, a_stamp_never_goes_back)
 {
 	struct shard *shard = taken_shard(SITES);
-	size_t empty = shard_bytes(shard);
 
-	shard_add(shard, 63, 1);
-	shard_add(shard, 0, 1);
-	cr_assert_eq(shard_bytes(shard), empty + SHARD_BLOCK_SITES * SHARD_LINE_BYTES);
-	cr_assert_null(atomic_load(&shard->blocks[1]));
-	shard_add(shard, 64, 1);
-	cr_assert_eq(shard_bytes(shard), empty + 2 * SHARD_BLOCK_SITES * SHARD_LINE_BYTES);
-	shard_add(shard, SITES - 1, 1);
-	cr_assert_eq(shard_bytes(shard), empty + 3 * SHARD_BLOCK_SITES * SHARD_LINE_BYTES);
-	cr_assert_null(atomic_load(&shard->blocks[2]));
-	for (uint32_t site = 0; site < SITES; site++)
-		cr_assert_eq(shard_read(shard, site), site == 0 || site == 63 || site == 64 || site == SITES - 1);
+	added(shard, 1, ONE_ENROLLED, 50);
+	added(shard, 1, ONE_ENROLLED, 40);
+	added(shard, 2, ONE_ENROLLED, 45);
+	cr_assert_eq(looked(shard, 1).stamp_ns, 50);
+	cr_assert_eq(looked(shard, 2).stamp_ns, 45);
+	cr_assert_eq(looked(shard, SHARD_STUDY).stamp_ns, 50);
 	shard_end(shard);
 }
 
-Test(cache_shard, adding_zero_changes_nothing_and_costs_nothing)
+Test(cache_shard, reserving_changes_nothing_that_is_read)
 {
 	struct shard *shard = taken_shard(SITES);
 	size_t empty = shard_bytes(shard);
 
-	cr_assert_eq(shard_add(shard, 5, 0), SHARD_ADDED);
-	cr_assert_eq(shard_bytes(shard), empty);
+	cr_assert_eq(shard_reserve(shard, 9), SHARD_OK);
+	cr_assert_eq(shard_bytes(shard), empty + LINES_BLOCK_SITES * LINES_LINE_BYTES);
+	cr_assert_eq(shard_version(shard, 9), 0);
+	is_line(looked(shard, 9), (struct line){ 0 });
+	cr_assert_eq(shard_reserve(shard, 9), SHARD_OK);
+	cr_assert_eq(shard_reserve(shard, SHARD_STUDY), SHARD_OK);
+	cr_assert_eq(shard_bytes(shard), empty + LINES_BLOCK_SITES * LINES_LINE_BYTES);
 	shard_end(shard);
 }
 
-Test(cache_shard, the_last_site_of_a_full_block_and_of_a_short_one_is_inside)
+Test(cache_shard, nothing_is_read_of_a_change_before_all_its_lines_are_closed)
 {
-	static const unsigned sizes[] = { 1, 63, 64, 65, 128, 129 };
+	struct shard *shard = taken_shard(SITES);
+	struct lines_cell *opened[SHARD_OPENED];
+	struct line line;
+	uint64_t version;
 
-	for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
-		struct shard *shard = taken_shard(sizes[i]);
+	cr_assert_eq(shard_reserve(shard, 1), SHARD_OK);
+	shard_open(shard, 1, ONE_ENROLLED, 7, opened);
+	cr_assert_not(shard_look(shard, 1, &line, &version));
+	cr_assert_not(shard_look(shard, SHARD_STUDY, &line, &version));
+	cr_assert_eq(shard_version(shard, SHARD_STUDY), 1);
+	lines_close(opened[0]);
+	cr_assert_not(shard_look(shard, SHARD_STUDY, &line, &version));
+	lines_close(opened[1]);
+	is_line(looked(shard, 1), (struct line){ { 0, 1, 0, 0 }, 1, 7 });
+	is_line(looked(shard, SHARD_STUDY), (struct line){ { 0, 1, 0, 0 }, 1, 7 });
+	shard_end(shard);
+}
 
-		cr_assert_eq(shard_add(shard, sizes[i] - 1, 7), SHARD_ADDED);
-		cr_assert_eq(shard_read(shard, sizes[i] - 1), 7);
-		shard_end(shard);
+Test(cache_shard, a_line_restored_is_that_line_and_the_study_follows_by_the_difference)
+{
+	struct shard *shard = taken_shard(SITES);
+
+	added(shard, 1, (int64_t[]){ 1, 2, 3, 4 }, 10);
+	added(shard, 2, (int64_t[]){ 5, 5, 5, 5 }, 20);
+	cr_assert_eq(shard_restore(shard, 1, &(struct line){ { 7, 0, 3, -1 }, 9, 15 }), SHARD_OK);
+	is_line(looked(shard, 1), (struct line){ { 7, 0, 3, -1 }, 9, 15 });
+	is_line(looked(shard, SHARD_STUDY), (struct line){ { 12, 5, 8, 4 }, 10, 20 });
+	cr_assert_eq(shard_restore(shard, 150, &(struct line){ { 1, 1, 1, 1 }, 1, 99 }), SHARD_OK, "it was not reserved");
+	is_line(looked(shard, SHARD_STUDY), (struct line){ { 13, 6, 9, 5 }, 11, 99 });
+	cr_assert_eq(shard_restore(shard, 1, &(struct line){ 0 }), SHARD_OK);
+	is_line(looked(shard, SHARD_STUDY), (struct line){ { 6, 6, 6, 6 }, 2, 99 });
+	shard_end(shard);
+}
+
+Test(cache_shard, a_line_is_reserved_up_to_its_mark_and_changed_up_to_its_limit)
+{
+	for (unsigned kind = 0; kind < COUNT_KINDS; kind++) {
+		for (int sign = -1; sign <= 1; sign += 2) {
+			struct shard *shard = taken_shard(SITES);
+			struct line line = { .changes = 1 };
+			int64_t by[COUNT_KINDS] = { 0 };
+
+			line.n[kind] = sign * SHARD_LINE_FULL;
+			cr_assert_eq(shard_restore(shard, 1, &line), SHARD_OK);
+			cr_assert_eq(shard_reserve(shard, 1), SHARD_OK);
+			by[kind] = sign;
+			shard_apply(shard, 1, by, 1);
+			cr_assert_eq(shard_reserve(shard, 1), SHARD_LINE_SPENT);
+			cr_assert_eq(shard_reserve(shard, 2), SHARD_LINE_SPENT, "the study is at its limit as well");
+			by[kind] = sign * (SHARD_LINE_MAX - SHARD_LINE_FULL - 1);
+			shard_apply(shard, 1, by, 2);
+			cr_assert_eq(looked(shard, 1).n[kind], sign * SHARD_LINE_MAX, "what was reserved before still fits");
+			shard_end(shard);
+		}
 	}
 }
 
-Test(cache_shard, a_line_holds_its_limit_and_refuses_one_more)
+Test(cache_shard, a_study_at_its_limit_refuses_a_site_that_is_not)
 {
-	for (int sign = -1; sign <= 1; sign += 2) {
-		struct shard *shard = taken_shard(1);
+	struct shard *shard = taken_shard(SITES);
+	struct line line = { { 0, SHARD_LINE_FULL, 0, 0 }, 1, 1 };
 
-		cr_assert_eq(shard_add(shard, 0, sign * SHARD_LINE_MAX), SHARD_ADDED);
-		cr_assert_eq(shard_add(shard, 0, sign), SHARD_LINE_SPENT);
-		cr_assert_eq(shard_add(shard, 0, sign * SHARD_LINE_MAX), SHARD_LINE_SPENT);
-		cr_assert_eq(shard_read(shard, 0), sign * SHARD_LINE_MAX);
-		cr_assert_eq(shard_add(shard, 0, -sign), SHARD_ADDED);
-		cr_assert_eq(shard_read(shard, 0), sign * (SHARD_LINE_MAX - 1));
-		shard_end(shard);
-	}
+	cr_assert_eq(shard_restore(shard, 1, &line), SHARD_OK);
+	cr_assert_eq(shard_restore(shard, 2, &line), SHARD_OK);
+	cr_assert_eq(shard_reserve(shard, 3), SHARD_LINE_SPENT);
+	cr_assert_eq(shard_restore(shard, 3, &line), SHARD_LINE_SPENT);
+	is_line(looked(shard, 3), (struct line){ 0 });
+	is_line(looked(shard, SHARD_STUDY), (struct line){ { 0, 2 * SHARD_LINE_FULL, 0, 0 }, 2, 1 });
+	shard_end(shard);
 }
 
-Test(cache_shard, an_add_beyond_any_line_is_refused_without_a_trace)
+Test(cache_shard, a_line_beyond_any_limit_is_not_restored)
 {
 	static const int64_t far[] = { SHARD_LINE_MAX + 1, -SHARD_LINE_MAX - 1, INT64_MAX, INT64_MIN };
 	struct shard *shard = taken_shard(SITES);
 	size_t empty = shard_bytes(shard);
 
-	for (size_t i = 0; i < sizeof(far) / sizeof(far[0]); i++)
-		cr_assert_eq(shard_add(shard, 0, far[i]), SHARD_LINE_SPENT);
+	for (unsigned i = 0; i < sizeof(far) / sizeof(far[0]) * COUNT_KINDS; i++) {
+		struct line line = { .changes = 1 };
+
+		line.n[i % COUNT_KINDS] = far[i / COUNT_KINDS];
+		cr_assert_eq(shard_restore(shard, 0, &line), SHARD_LINE_SPENT);
+	}
 	cr_assert_eq(shard_bytes(shard), empty);
-	cr_assert_eq(shard_read(shard, 0), 0);
+	is_line(looked(shard, 0), (struct line){ 0 });
+	is_line(looked(shard, SHARD_STUDY), (struct line){ 0 });
 	shard_end(shard);
 }
 
 Test(cache_shard, without_memory_there_is_no_shard)
 {
-	allocations_left = 0;
-	cr_assert_null(shard_new(SITES));
+	for (int granted = 0; granted < 3; granted++) {
+		allocations_left = granted;
+		cr_assert_null(shard_new(SITES));
+	}
 }
 
-Test(cache_shard, without_memory_for_a_block_the_add_is_refused_and_may_be_tried_again)
+Test(cache_shard, without_memory_for_a_block_reserving_is_refused_and_may_be_tried_again)
 {
 	struct shard *shard = taken_shard(SITES);
 	size_t empty = shard_bytes(shard);
 
 	allocations_left = 0;
-	cr_assert_eq(shard_add(shard, 9, 4), SHARD_MEMORY_SPENT);
-	cr_assert_eq(shard_read(shard, 9), 0);
+	cr_assert_eq(shard_reserve(shard, 9), SHARD_MEMORY_SPENT);
+	cr_assert_eq(shard_restore(shard, 9, &(struct line){ { 1 }, 1, 1 }), SHARD_MEMORY_SPENT);
+	is_line(looked(shard, 9), (struct line){ 0 });
+	is_line(looked(shard, SHARD_STUDY), (struct line){ 0 });
 	cr_assert_eq(shard_bytes(shard), empty);
 	allocations_left = 1;
-	cr_assert_eq(shard_add(shard, 9, 4), SHARD_ADDED);
-	cr_assert_eq(shard_add(shard, 10, 4), SHARD_ADDED, "a made block needs no memory");
-	cr_assert_eq(shard_read(shard, 9), 4);
+	added(shard, 9, ONE_ENROLLED, 1);
+	added(shard, 10, ONE_ENROLLED, 2); /* a made block needs no memory */
+	cr_assert_eq(looked(shard, SHARD_STUDY).n[COUNT_ENROLLED], 2);
 	shard_end(shard);
 }
 
-static void *add_three_in_a_thread_of_its_own(void *shard)
+static void *add_three_in_a_thread_of_its_own(void *user)
 {
+	struct shard *shard = user;
+
 	shard_take(shard);
-	shard_add(shard, 1, 3);
+	added(shard, 1, (int64_t[]){ 0, 3, 0, 0 }, 2);
 	shard_put(shard);
 	return NULL;
 }
@@ -199,25 +270,33 @@ Test(cache_shard, the_next_writer_goes_on_where_the_one_before_stopped)
 	struct shard *shard = taken_shard(SITES);
 	pthread_t thread;
 
-	shard_add(shard, 1, 10);
+	added(shard, 1, (int64_t[]){ 0, 10, 0, 0 }, 1);
+	cr_assert(shard_is_mine(shard));
 	shard_put(shard);
+	cr_assert_not(shard_is_mine(shard));
 	cr_assert_eq(pthread_create(&thread, NULL, add_three_in_a_thread_of_its_own, shard), 0);
 	pthread_join(thread, NULL);
 	shard_take(shard);
-	shard_add(shard, 1, 100);
-	cr_assert_eq(shard_read(shard, 1), 113);
+	added(shard, 1, (int64_t[]){ 0, 100, 0, 0 }, 3);
+	is_line(looked(shard, 1), (struct line){ { 0, 113, 0, 0 }, 3, 3 });
 	shard_end(shard);
 }
 
-static void *add_without_taking(void *shard)
+static void *apply_without_taking(void *shard)
 {
-	shard_add(shard, 1, 1);
+	shard_apply(shard, 1, ONE_ENROLLED, 1);
 	return NULL;
 }
 
 static void *put_without_taking(void *shard)
 {
 	shard_put(shard);
+	return NULL;
+}
+
+static void *take_a_second_time(void *shard)
+{
+	shard_take(shard);
 	return NULL;
 }
 
@@ -229,19 +308,40 @@ static void in_another_thread(void *(*run)(void *), struct shard *shard)
 	pthread_join(thread, NULL);
 }
 
-Test(cache_shard, an_add_without_taking_stops_the_process, .signal = SIGABRT)
+static struct shard *reserved_shard(uint32_t site)
 {
-	shard_add(shard_new(SITES), 1, 1);
+	struct shard *shard = taken_shard(SITES);
+
+	cr_assert_eq(shard_reserve(shard, site), SHARD_OK);
+	return shard;
 }
 
-Test(cache_shard, an_add_by_another_thread_stops_the_process, .signal = SIGABRT)
+Test(cache_shard, a_change_after_giving_back_stops_the_process, .signal = SIGABRT)
 {
-	in_another_thread(add_without_taking, taken_shard(SITES));
+	struct shard *shard = reserved_shard(1);
+
+	shard_put(shard);
+	shard_apply(shard, 1, ONE_ENROLLED, 1);
+}
+
+Test(cache_shard, a_change_by_another_thread_stops_the_process, .signal = SIGABRT)
+{
+	in_another_thread(apply_without_taking, reserved_shard(1));
+}
+
+Test(cache_shard, reserving_without_taking_stops_the_process, .signal = SIGABRT)
+{
+	shard_reserve(shard_new(SITES), 1);
+}
+
+Test(cache_shard, restoring_without_taking_stops_the_process, .signal = SIGABRT)
+{
+	shard_restore(shard_new(SITES), 1, &(struct line){ 0 });
 }
 
 Test(cache_shard, a_second_writer_stops_the_process, .signal = SIGABRT)
 {
-	in_another_thread(add_three_in_a_thread_of_its_own, taken_shard(SITES));
+	in_another_thread(take_a_second_time, taken_shard(SITES));
 }
 
 Test(cache_shard, giving_back_what_another_thread_took_stops_the_process, .signal = SIGABRT)
@@ -254,12 +354,35 @@ Test(cache_shard, freeing_a_shard_that_is_written_stops_the_process, .signal = S
 	shard_free(taken_shard(SITES));
 }
 
-Test(cache_shard, adding_beyond_the_last_site_stops_the_process, .signal = SIGABRT)
+Test(cache_shard, a_change_that_was_not_reserved_stops_the_process, .signal = SIGABRT)
 {
-	shard_add(taken_shard(SITES), SITES, 1);
+	shard_apply(taken_shard(SITES), 1, ONE_ENROLLED, 1);
+}
+
+Test(cache_shard, a_change_of_the_study_alone_stops_the_process, .signal = SIGABRT)
+{
+	shard_apply(taken_shard(SITES), SHARD_STUDY, ONE_ENROLLED, 1);
+}
+
+Test(cache_shard, a_change_beyond_the_limit_stops_the_process, .signal = SIGABRT)
+{
+	shard_apply(reserved_shard(1), 1, (int64_t[]){ 0, 0, SHARD_LINE_MAX + 1, 0 }, 1);
+}
+
+Test(cache_shard, a_change_beyond_all_numbers_stops_the_process, .signal = SIGABRT)
+{
+	struct shard *shard = reserved_shard(1);
+
+	shard_apply(shard, 1, ONE_ENROLLED, 1);
+	shard_apply(shard, 1, (int64_t[]){ 0, INT64_MAX, 0, 0 }, 1);
+}
+
+Test(cache_shard, reserving_beyond_the_last_site_stops_the_process, .signal = SIGABRT)
+{
+	shard_reserve(taken_shard(SITES), SITES);
 }
 
 Test(cache_shard, reading_beyond_the_last_site_stops_the_process, .signal = SIGABRT)
 {
-	shard_read(shard_new(SITES), SITES);
+	shard_version(shard_new(SITES), SITES);
 }

@@ -121,6 +121,9 @@ static void expect_same(const struct config *a, const struct config *b)
 		cr_expect_eq(a->upstreams[i].health.every_ms, b->upstreams[i].health.every_ms);
 		cr_expect_eq(a->upstreams[i].server_count, b->upstreams[i].server_count);
 	}
+	cr_expect_eq(a->count.durability, b->count.durability);
+	cr_expect_eq(a->count.new_sites, b->count.new_sites);
+	cr_expect_eq(a->count.segment_bytes, b->count.segment_bytes);
 	cr_assert_eq(a->route_count, b->route_count);
 	for (unsigned i = 0; i < a->route_count; i++) {
 		cr_expect_eq(a->routes[i].match, b->routes[i].match);
@@ -353,21 +356,26 @@ Test(config, a_file_that_says_little_gets_every_default)
 
 	cr_expect_str_eq(text,
 		"cores: auto\nadmin: /a.sock\nstate: /etc/postern/state\nlog:\n  access: off\n  level: info\n  paths: route\n"
+		"count:\n  durability: always\n  new_sites: true\n  segment: 64M\n"
 		"\nlimits:\n  connections_max: 10000\n  head_bytes_max: 16k\n  uri_bytes_max: 8k\n"
 		"  fields_max: 100\n  body_bytes_max: 64M\n  memory_bytes_max: 1G\n"
 		"  websocket_message_bytes_max: 1M\n  websocket_frame_bytes_max: 1G\n"
 		"  websocket_small_fragments_max: 4096\n  deflate_bytes_max: 256M\n  push_bytes_max: 64k\n  live_message_bytes_max: 4k\n  live_queue_bytes_max: 256k\n  live_queue_count_max: 64\n"
 		"  tls_handshakes_max: 1024\n  tls_handshakes_queued_max: 4096\n"
+		"  sites_max: 65536\n  idempotency_keys_max: 100000\n  reservations_max: 10000\n"
 		"\ntimeouts:\n  tls_handshake: 10s\n  request_head: 10s\n  request_body: 30s\n  keep_alive: 75s\n"
 		"  send: 30s\n  upstream_connect: 5s\n  upstream_response: 1m\n  upstream_body: 1m\n"
 		"  upstream_keep_alive: 1m\n  websocket_idle: 1m\n  drain: 30s\n  close: 2s\n"
-		"  ticket_lifetime: 12h\n");
+		"  ticket_lifetime: 12h\n  idempotency_window: 24h\n  reservation: 30m\n");
 	free(text);
 	config_free(config);
 }
 
 Test(config, what_is_printed_loads_as_the_same)
 {
+	expect_round_trip("admin: a\ncount: { durability: everysec, new_sites: false, segment: 64k }\nlimits: { sites_max: 1 }\n"
+		"timeouts: { idempotency_window: 720h, reservation: 1ms }\n"
+		"routes: [ { prefix: /sites, serve: count, heartbeat: 5s, origins: [ same ], deflate: true } ]\n");
 	expect_round_trip(
 		"admin: \"a \\\"quoted\\\" \\\\ name: #1\"\nlog: { access: '-', level: debug }\ncores: 256\n");
 	expect_round_trip("admin: \"\u00fc\uFEFF\U0001F600\"\nstate: '- x'\n");
@@ -791,7 +799,7 @@ Test(config, an_unknown_key_is_named_with_its_place_and_the_nearest_known_one)
 		"admin: a\nlisteners:\n\n  - adress: 127.0.0.1:1\nroutes: [{path: /, serve: echo}]\n",
 		AT("4:5") "unknown key \"adress\" in a listener; did you mean \"address\"?\n");
 	EXPECT_SAID("admin: a\nzzz: { a: [1, { b: c }] }\n",
-		AT("2:1") "unknown key \"zzz\" in the file; known are: cores, admin, state, log, limits, timeouts, listeners, "
+		AT("2:1") "unknown key \"zzz\" in the file; known are: cores, admin, state, log, count, limits, timeouts, listeners, "
 			  "upstreams, routes\n");
 	EXPECT_SAID("admin: a\nlog: { lvl: info, acess: x }\n",
 		AT("2:8") "unknown key \"lvl\" in log; did you mean \"level\"?\n" AT(
@@ -803,7 +811,7 @@ Test(config, an_unknown_key_is_named_with_its_place_and_the_nearest_known_one)
 		AT("2:13") "warning: no route names the upstream \"a\"; remove it, or add a route with proxy\n" AT(
 			"2:65") "unknown key \"evry\" in health; did you mean \"every\"?\n");
 	EXPECT_SAID("admin: a\n? <<\n: b\n",
-		AT("2:3") "unknown key \"<<\" in the file; known are: cores, admin, state, log, limits, "
+		AT("2:3") "unknown key \"<<\" in the file; known are: cores, admin, state, log, count, limits, "
 			  "timeouts, listeners, upstreams, routes\n");
 }
 
@@ -870,7 +878,7 @@ Test(config, yaml_that_is_not_read_is_refused_and_never_unfolded)
 	EXPECT_SAID("admin: a\n---\nadmin: b\n",
 		AT("2:1") "a second document begins here; a configuration is one document\n");
 	EXPECT_SAID("zz:\n a: &a [x,x]\n b: &b [*a,*a]\n c: [*b,*b]\n",
-		AT("1:1") "unknown key \"zz\" in the file; known are: cores, admin, state, log, limits, timeouts, listeners, upstreams, "
+		AT("1:1") "unknown key \"zz\" in the file; known are: cores, admin, state, log, count, limits, timeouts, listeners, upstreams, "
 			  "routes\n" AT("2:5") "anchors (&name) are not read; remove it\n" AT("3:5") "anchors (&name) are not read; remove it\n" AT("3:9") "aliases (*name) are not read; write the value out\n" AT(
 				  "3:12") "aliases (*name) are not read; write the value out\n" AT("4:6") "aliases (*name) are not read; write the value out\n" AT("4:9") "aliases (*name) are not read; write the value out\n");
 }
@@ -933,7 +941,7 @@ Test(config, every_fault_of_a_file_is_reported_in_one_run_and_in_its_order)
 		AT("1:8") "\"0\" is no number of cores; write auto, or 1 to 256\n" AT("2:8") "admin is always a UNIX socket; write the path without \"unix:\"\n" AT("3:15") "\"loud\" is no word of level; known are: error, warn, info, debug\n" AT("4:27") "\"0\" is outside the range of body_bytes_max; write 1 to 1024G, or unlimited\n" AT("4:46") "\"1.5k\" is not a size; write a whole number of bytes, or one with k, M or G, such as 64k\n" AT("4:64") "\"1k\" is not a whole number; write digits alone\n" AT(
 			"4:83") "uri_bytes_max (20k) is more than head_bytes_max (16k), of which it is a part; raise the latter or lower "
 				"the former\n" AT("4:106") "\"1T\" has an unknown unit; write bytes, or k, M or G, such as 64k\n" AT("5:19") "\"10\" has no unit; write ms, s, m or h, such as 30s\n" AT("5:30") "\"-5s\" is not a duration; write a whole number and ms, s, m or h, such as 30s\n" AT("5:42") "\"1d\" has an unknown unit; write ms, s, m or h, such as 30s\n" AT("5:58") "\"25h\" is outside the range of keep_alive; write 1ms to 24h\n" AT(
-					"5:77") "\"0s\" is outside the range of request_head; write 1ms to 24h\n" AT("6:1") "unknown key \"unknown\" in the file; known are: cores, admin, state, log, limits, timeouts, listeners, "
+					"5:77") "\"0s\" is outside the range of request_head; write 1ms to 24h\n" AT("6:1") "unknown key \"unknown\" in the file; known are: cores, admin, state, log, count, limits, timeouts, listeners, "
 															    "upstreams, routes\n");
 }
 
@@ -1030,7 +1038,7 @@ Test(config, a_route_says_what_it_matches_and_what_it_does_once)
 		"  - { path: /e, serve: push, heartbeat: 1s }\n  - { path: /f, proxy: e, idle_reminder: off }\n"
 		"  - { path: /g, serve: live, heartbeat: off, idle_reminder: 0s }\n  - { path: /h, serve: push, body_bytes_max: x }\n",
 		AT("4:5") "route 1 matches nothing; give \"path\", \"prefix\" or \"host\", such as prefix: /\n" AT("4:5") "route 1 says not what to do; give \"serve\" or \"proxy\"\n" AT("5:17") "route 2 has both \"path\" and \"prefix\"; keep the one that is meant\n" AT(
-			"6:13") "the path \"a\" does not begin with \"/\"; write it from the root\n" AT("7:13") "the path \"/a?b\" holds a query or fragment, which is not matched; remove it from \"?\" or \"#\" on\n" AT("8:13") "the path \"/a/../b\" holds \".\" or \"..\", and would never match; write the path that is meant\n" AT("9:13") "the path \"/a b\" holds a character that no path of a request holds; write it percent-encoded\n" AT("10:30") "route 7 has both \"serve\" and \"proxy\"; keep the one that is meant\n" AT("11:24") "\"admin\" is no word of serve; known are: count, live, push, echo\n" AT("12:30") "route 9 has \"heartbeat\", which belongs to \"serve: live\" alone; remove it\n" AT("13:27") "route 10 has \"idle_reminder\", which belongs to \"serve: live\" alone; remove it\n" AT("14:41") "\"off\" is not a duration; write a whole number and ms, s, m or h, such as 30s\n" AT("14:61") "\"0s\" is outside the range of idle_reminder; write 1ms to 24h\n" AT("15:46") "\"x\" is not a size; write a whole number of bytes, or one with k, M or G, such as 64k\n");
+			"6:13") "the path \"a\" does not begin with \"/\"; write it from the root\n" AT("7:13") "the path \"/a?b\" holds a query or fragment, which is not matched; remove it from \"?\" or \"#\" on\n" AT("8:13") "the path \"/a/../b\" holds \".\" or \"..\", and would never match; write the path that is meant\n" AT("9:13") "the path \"/a b\" holds a character that no path of a request holds; write it percent-encoded\n" AT("10:30") "route 7 has both \"serve\" and \"proxy\"; keep the one that is meant\n" AT("11:24") "\"admin\" is no word of serve; known are: count, live, push, echo\n" AT("12:30") "route 9 has \"heartbeat\", which belongs to \"serve: live\" and \"serve: count\"; remove it\n" AT("13:27") "route 10 has \"idle_reminder\", which belongs to \"serve: live\" alone; remove it\n" AT("14:41") "\"off\" is not a duration; write a whole number and ms, s, m or h, such as 30s\n" AT("14:61") "\"0s\" is outside the range of idle_reminder; write 1ms to 24h\n" AT("15:46") "\"x\" is not a size; write a whole number of bytes, or one with k, M or G, such as 64k\n");
 }
 
 Test(config, a_misspelt_live_is_one_fault_and_not_two)
@@ -1490,7 +1498,7 @@ Test(config, what_a_websocket_cannot_be_offered_is_told)
 		"  - { path: /f, serve: echo, origins: [ '*', same ] }\n"
 		"  - { path: /g, serve: echo, origins: [] }\n"
 		"  - { path: /h, proxy: e, deflate: true, origins: [ same ] }\n"
-		"  - { path: /i, serve: count, protocols: [ x ] }\n"
+		"  - { path: /i, serve: push, protocols: [ x ] }\n"
 		"  - { path: /j, serve: ecko, deflate: true }\n"
 		"  - { path: /k, serve: echo, origins: [ 'https://a.b:', 'https://a.b:99999', 'https://:8443', 'https://a:b:c', 'https://...',\n"
 		"      'https://*.a.b', 'https://[::1', 'capacitor://localhost', 'https://[::1]:8443' ], protocols: [] }\n",
@@ -1507,9 +1515,9 @@ Test(config, what_a_websocket_cannot_be_offered_is_told)
 		AT("8:99") "the origin \"same\" is listed twice; remove one\n"
 		AT("9:30") "origins lists \"*\", which is every origin, and others; keep what is meant\n"
 		AT("10:30") "origins is empty; name those whose pages may connect, or remove it\n"
-		AT("11:27") "route 8 has \"deflate\", which belongs to \"serve: echo\" and \"serve: live\"; remove it\n"
-		AT("11:42") "route 8 has \"origins\", which belongs to \"serve: echo\" and \"serve: live\"; remove it\n"
-		AT("12:31") "route 9 has \"protocols\", which belongs to \"serve: echo\" and \"serve: live\"; remove it\n"
+		AT("11:27") "route 8 has \"deflate\", which belongs to \"serve: echo\", \"serve: live\" and \"serve: count\"; remove it\n"
+		AT("11:42") "route 8 has \"origins\", which belongs to \"serve: echo\", \"serve: live\" and \"serve: count\"; remove it\n"
+		AT("12:30") "route 9 has \"protocols\", which belongs to \"serve: echo\", \"serve: live\" and \"serve: count\"; remove it\n"
 		AT("13:24") "\"ecko\" is no word of serve; known are: count, live, push, echo\n"
 		AT("14:41") "the origin \"https://a.b:\" has no port behind its colon; write 1 to 65535, or remove the colon\n"
 		AT("14:57") "the origin \"https://a.b:99999\" has no port behind its colon; write 1 to 65535, or remove the colon\n"
@@ -1519,4 +1527,53 @@ Test(config, what_a_websocket_cannot_be_offered_is_told)
 		AT("15:7") "the origin \"https://*.a.b\" has a *, which stands alone for every origin; name each host\n"
 		AT("15:24") "the origin \"https://[::1\" has more, or less, than scheme, host and port; write it such as https://edc.example.org:8443\n"
 		AT("15:89") "protocols is empty; name those that are spoken here, or remove it\n");
+}
+
+/* ---- the count ---- */
+
+Test(config, what_is_counted_is_durable_and_open_to_new_sites_unless_the_file_says_otherwise)
+{
+	struct config *config = config_of("admin: a\n");
+
+	cr_expect_eq(config->count.durability, CONFIG_DURABILITY_ALWAYS);
+	cr_expect(config->count.new_sites);
+	cr_expect_eq(config->count.segment_bytes, 64 << 20);
+	cr_expect_eq(config->limits.sites_max, 65536);
+	cr_expect_eq(config->limits.idempotency_keys_max, 100000);
+	cr_expect_eq(config->limits.reservations_max, 10000);
+	cr_expect_eq(config->timeouts.idempotency_window_ms, 24 * 3600 * 1000);
+	cr_expect_eq(config->timeouts.reservation_ms, 30 * 60 * 1000);
+	config_free(config);
+
+	config = config_of("admin: a\ncount: { durability: memory, new_sites: false, segment: 1M }\n"
+			   "limits: { sites_max: 16777216, idempotency_keys_max: 1, reservations_max: 2 }\n"
+			   "timeouts: { idempotency_window: 720h, reservation: 90s }\n"
+			   "routes: [ { prefix: /sites, serve: count, heartbeat: 5s, origins: [ 'https://a.b' ] }, { path: /count, serve: count } ]\n");
+	cr_expect_eq(config->count.durability, CONFIG_DURABILITY_MEMORY);
+	cr_expect(!config->count.new_sites);
+	cr_expect_eq(config->count.segment_bytes, 1 << 20);
+	cr_expect_eq(config->limits.sites_max, 1 << 24);
+	cr_expect_eq(config->limits.reservations_max, 2);
+	cr_expect_eq(config->timeouts.idempotency_window_ms, 720u * 3600 * 1000);
+	cr_expect_eq(config->timeouts.reservation_ms, 90000);
+	cr_expect_eq(config->routes[0].heartbeat_ms, 5000);
+	cr_expect_eq(config->routes[0].websocket.origin_count, 1);
+	cr_expect_eq(config->routes[1].heartbeat_ms, 30000);
+	config_free(config);
+}
+
+Test(config, what_is_wrong_with_a_count_is_said_with_its_place)
+{
+	EXPECT_SAID("admin: a\ncount: { durability: never, new_sites: yes, segment: 1k, segments: 1 }\n"
+		    "limits: { sites_max: 0, idempotency_keys_max: many, reservations_max: 1000001 }\n"
+		    "timeouts: { idempotency_window: 721h, reservation: 0s }\n",
+		AT("2:22") "\"never\" is no word of durability; known are: always, everysec, memory\n"
+		AT("2:40") "\"yes\" is no word of new_sites; known are: false, true\n"
+		AT("2:54") "\"1k\" is outside the range of segment; write 64k to 1G\n"
+		AT("2:58") "unknown key \"segments\" in count; did you mean \"segment\"?\n"
+		AT("3:22") "\"0\" is outside the range of sites_max; write 1 to 16777216\n"
+		AT("3:47") "\"many\" is not a whole number; write digits alone\n"
+		AT("3:71") "\"1000001\" is outside the range of reservations_max; write 1 to 1000000\n"
+		AT("4:33") "\"721h\" is outside the range of idempotency_window; write 1s to 720h\n"
+		AT("4:52") "\"0s\" is outside the range of reservation; write 1ms to 720h\n");
 }

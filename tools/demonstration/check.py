@@ -134,6 +134,49 @@ def count_wrong_method(world):
     return refusal(world, 405, "DELETE", f"/count?siteId={world.site}")
 
 
+# ---- sites ---------------------------------------------------------------------------------------
+
+
+def ask_json(world, method, target, wanted, body=None, fields={}):
+    status, _, text = world.ask(method, target, json.dumps(body) if body else None, {"Content-Type": "application/json", **fields} if body else fields)
+    same(status, wanted, f"{method} {target} ({text!r})")
+    return json.loads(text)
+
+
+def sites_cap(world):
+    path = f"/sites/{world.site}-cap"
+    ask_json(world, "PUT", path, 201, {"cap": 3, "reason": "protocol amendment 2"})
+    ask_json(world, "POST", path + "/screenings", 200, {"by": 5})
+    ask_json(world, "POST", path + "/enrolments", 200, {"by": 2})
+    place = ask_json(world, "POST", path + "/reservations", 201, {"by": 1, "ttl": "1m"})["id"]
+    same(ask_json(world, "POST", path + "/enrolments", 409, {"by": 1})["error"], "site_cap_reached", "one above the cap")
+    ask_json(world, "POST", f"{path}/reservations/{place}/confirm", 200)
+    seen = ask_json(world, "GET", path, 200)
+    same((seen["count"], seen["screened"], seen["reserved"]), (3, 5, 0), "the site")
+    ask_json(world, "PUT", path, 200, {"status": "closed"})
+    same(ask_json(world, "POST", path + "/enrolments", 409, {"by": -1})["error"], "site_closed", "a closed site")
+    return "3 of 3, a reservation, closed"
+
+
+def sites_key(world):
+    path, key = f"/sites/{world.site}-key", {"Idempotency-Key": uuid.uuid4().hex}
+    for _ in range(3):
+        ask_json(world, "POST", path + "/enrolments", 200, {"by": 4}, key)
+    same(ask_json(world, "POST", path + "/enrolments", 422, {"by": 5}, key)["error"], "idempotency_key_reused", "the same key for another request")
+    same(ask_json(world, "GET", path, 200)["count"], 4, "three times the same request")
+    return "three times sent, once counted"
+
+
+def sites_audit(world):
+    for words in (["audit", "--site", world.site + "-cap"], ["audit", "verify"]):
+        done = subprocess.run(["/usr/bin/python3", TREE + "/tools/posternctl", "-s", world.admin_socket, *words],
+                              capture_output=True, text=True, timeout=PATIENCE_S)
+        same(done.returncode, 0, f"posternctl {' '.join(words)}: {done.stdout} {done.stderr}")
+        if len(words) > 2:
+            assert "protocol amendment 2" in done.stdout and "2 → 3" in done.stdout, done.stdout
+    return next(line for line in done.stdout.splitlines() if line.startswith("sound"))[:40].split(".")[0]
+
+
 # ---- proxy ---------------------------------------------------------------------------------------
 
 
@@ -271,6 +314,20 @@ def websocket_tunnel(world):
     return "hello, two entries, close"
 
 
+def live_push(world):
+    sockets = [Socket(world, f"/live?patient={world.site}", tls) for tls in (True, False)]
+    until = time.monotonic() + PATIENCE_S
+    told = {"delivered": 0}
+    while told["delivered"] < 2 and time.monotonic() < until:   # a client sees its 101 a moment before a push finds it
+        told = ask_json(world, "POST", f"/push/{world.site}", 202, {"body": {"text": "Your diary is open."}})
+    for sock in sockets:
+        while (message := json.loads(sock.receive()[1]))["id"] != told["id"]:
+            pass
+        same(message["body"], {"text": "Your diary is open."}, "what was pushed")
+        sock.close()
+    return f"{told['delivered']} sockets have it"
+
+
 # ---- refusals and TLS ----------------------------------------------------------------------------
 
 
@@ -363,6 +420,9 @@ CHECKS = (
     ("count", "all at once", count_together),
     ("count", "no site named", count_without_site),
     ("count", "no such method", count_wrong_method),
+    ("sites", "cap, reservation, closing", sites_cap),
+    ("sites", "Idempotency-Key", sites_key),
+    ("sites", "audit trail", sites_audit),
     ("proxy", "a page", proxy_page),
     ("proxy", "fields on the way", proxy_fields),
     ("proxy", "two servers", proxy_balanced),
@@ -374,6 +434,7 @@ CHECKS = (
     ("echo", "WebSocket", websocket_echo),
     ("echo", "a broken frame", websocket_bad_frame),
     ("tunnel", "WebSocket to the service", websocket_tunnel),
+    ("live", "a push to both sockets", live_push),
     ("refusal", "two lengths", refuse_two_lengths),
     ("tls", "versions, certificates", tls_versions),
     ("admin", "/stats", admin_stats),

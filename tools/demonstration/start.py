@@ -29,6 +29,9 @@ Postern is running. In another terminal, in this directory:
 
   curl --cacert run/tls/ecdsa.pem https://localhost:8443/count?siteId=berlin-01
   curl --cacert run/tls/ecdsa.pem https://localhost:8443/count -d siteId=berlin-01
+  curl -X PUT http://127.0.0.1:8080/sites/berlin-01 --json '{"cap":20}'
+  curl http://127.0.0.1:8080/sites                       all sites;  /sites/events: what changes, as it does
+  tools/posternctl audit                                 who changed what;  audit verify: is all of it there?
   curl http://127.0.0.1:8080/api/request                 what the service behind sees
   curl -T README.md http://127.0.0.1:8080/api/upload     through the proxy, with its checksum
   tools/posternctl top                                   or: stats, scopes --full, metrics

@@ -1,0 +1,41 @@
+/* cache/replay.h — records back into what they were records of: lines, rules, reservations, keys.
+ *
+ *   for each stream, one after another:   snapshot (LINE, RULES, RESERVE, KEY …, END)  ─▶  the journal from there on (or from its beginning)
+ *
+ * A snapshot is taken while serving, so each of its records says up to which sequence it contains effects; what the journal says up to there
+ * of that line, or of those rules, is not done again. In a snapshot nobody acts: RULES and RESERVE without an actor are a snapshot's, with one
+ * they are the journal's, where there always is one. A snapshot's RULES has the stamp of the last change in line_stamp_ns. `reserved` is in none of
+ * them: it is the sum of the reservations.
+ *
+ * What is checked, because a journal that does not add up must not be counted on:
+ *   - a change's `before` is what the line has; rules' `before` and number are what the rules have; a reservation
+ *     that ends was there (where the stream is read from its beginning)
+ *   - rules, reservations and lowerings stand in stream 0 alone; numbers are within their bounds; site ids are site ids
+ *   - at the end, of all sites and the study: no sum of any kind is below zero, nor the count. One stream's line may be
+ *
+ * The sums hold for whatever streams were cut off by a crash, as long as nothing was published before it was durable. In the weaker modes of
+ * durability a power cut may take the end of one stream that another one rests on; then replay_end says so.
+ *
+ * Restored lines go to the shard with the number of the stream, when the stream is read: when the next one begins, or at replay_end.
+ *
+ * Owner: whoever made it.   Thread: one, the start-up's, which has taken the shards of all streams (count_take) for as long as records are given,
+ * and gives them back (count_put) after decider_restored.   Units: as in cache/record.h.   Errors: false, and one sentence in `fault`.
+ * Limits: sites_max of the count. */
+#ifndef CACHE_REPLAY_H
+#define CACHE_REPLAY_H
+
+#include "cache/decide.h"
+#include "cache/keys.h"
+
+struct replay;
+
+/* All three are empty. `streams`: shards of the count, at most. */
+struct replay *replay_new(struct count *, struct decider *, struct keys *, uint64_t now_ms, unsigned streams);
+void replay_free(struct replay *);
+
+/* The next one. After false nothing more can be made of what was restored. */
+bool replay_record(struct replay *, unsigned stream, const struct record *, char *fault, size_t fault_bytes);
+/* There are no more. Once, and afterwards the caller calls decider_restored. False: the sums do not add up; all else has been restored. */
+bool replay_end(struct replay *, char *fault, size_t fault_bytes);
+
+#endif

@@ -1,0 +1,24 @@
+/* gateway/counting/deciding.h — on core 0: commands of all cores, one after another.
+ *
+ *   command ─▶ key: answered before? under way? ─▶ decider ─▶ record ─▶ durable ─▶ published ─▶ back to the core that asked
+ *                                                   │ needs what cores hold: a recall, and who needs it waits
+ *
+ * The order of messages between two cores is what makes permits exact: an allotment is posted when it is decided, so a later recall
+ * comes behind it; a core gives back what it holds when everything it spent is durable, and spends no more.
+ *
+ * Owner: counting.c.   Thread: core 0's.   Units: as in cache/decide.h.   Errors: of each change.   Limits: limits of the configuration. */
+#ifndef GATEWAY_COUNTING_DECIDING_H
+#define GATEWAY_COUNTING_DECIDING_H
+
+#include "gateway/counting/counting.h"
+
+struct deciding *deciding_open(struct counting *, struct decider *, struct keys *);
+void deciding_free(struct deciding *);   /* check: nobody waits */
+
+/* It is this core's from now on, and goes back by change_returned. */
+void deciding_take(struct deciding *, struct change *);
+struct decider *deciding_decider(struct deciding *);
+struct keys *deciding_keys(struct deciding *);
+bool deciding_rests(const struct deciding *);
+
+#endif

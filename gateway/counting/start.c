@@ -1,0 +1,148 @@
+/* Before any core runs: what the journal says becomes lines, rules, reservations and keys. See gateway/counting/counting.h. */
+#include "cache/replay.h"
+#include "gateway/counting/counting.h"
+#include "gateway/gateway.h"
+#include "gateway/journal/hash.h"
+
+#include <dirent.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+
+/* Streams that a directory has, by their names: there may be more than cores now. */
+static unsigned streams_found(const char *state)
+{
+	char name[4096];
+	unsigned count = 0;
+	DIR *directory;
+	struct dirent *entry;
+
+	snprintf(name, sizeof name, "%s/journal", state);
+	directory = opendir(name);
+	if (!directory)
+		return 0;
+	while ((entry = readdir(directory))) {
+		char *end;
+		unsigned long number = strtoul(entry->d_name, &end, 10);
+
+		if (end != entry->d_name && *end == '\0' && number < COUNT_CORES_MAX && number + 1 > count)
+			count = (unsigned)number + 1;
+	}
+	closedir(directory);
+	return count;
+}
+
+static void state_new(struct gateway *gateway, unsigned shards)
+{
+	const struct config *config = gateway->config;
+	uint8_t seed[COUNT_SEED_BYTES];
+	uint64_t key_seed[2];
+
+	check(getrandom(seed, sizeof seed, 0) == sizeof seed && getrandom(key_seed, sizeof key_seed, 0) == sizeof key_seed);
+	gateway->count = count_new(shards, (unsigned)config->limits.sites_max, seed);
+	check(gateway->count);
+	gateway->counting.decider = decider_new(gateway->count, gateway->cores.count, (unsigned)config->limits.reservations_max);
+	gateway->counting.keys = keys_new((unsigned)config->limits.idempotency_keys_max, config->timeouts.idempotency_window_ms, key_seed);
+}
+
+static bool seen(void *user, unsigned stream, const struct record *record, struct recovery_fault *fault)
+{
+	return replay_record(user, stream, record, fault->sentence, sizeof fault->sentence);
+}
+
+/* What the configuration comes to, in a few digits: an auditor sees whether it changed from one start to the next. */
+static char *configuration_words(const struct gateway *gateway)
+{
+	char *words = malloc(256), *text = NULL;
+	uint8_t digest[RECORD_CHAIN_BYTES];
+	size_t size = 0;
+	FILE *out = open_memstream(&text, &size);
+	int n;
+
+	check(words && out);
+	config_print(gateway->config, out);
+	check(fclose(out) == 0);
+	journal_hash(digest, (const uint8_t *)text, size, NULL, 0);
+	free(text);
+	n = snprintf(words, 256, "version %s cores %u configuration ", POSTERN_VERSION, gateway->cores.count);
+	for (unsigned i = 0; i < sizeof digest; i++)
+		n += snprintf(words + n, 256 - (size_t)n, "%02x", digest[i]);
+	n += snprintf(words + n, 256 - (size_t)n, " durability %s new_sites %s", config_durability_word(gateway->config->count.durability),
+	              gateway->config->count.new_sites ? "true" : "false");
+	/* What the start did to the journal belongs into it. */
+	if (gateway->counting.recovery.report.torn_bytes > 0)
+		n += snprintf(words + n, 256 - (size_t)n, " torn_bytes %" PRIu64, gateway->counting.recovery.report.torn_bytes);
+	if (gateway->counting.lost)
+		snprintf(words + n, 256 - (size_t)n, " lost_by_choice");
+	return words;
+}
+
+/* Without a sync for each answer a power cut may take the end of one stream and leave what another built on it. That was chosen; it is told. */
+static bool lost_by_choice(struct gateway *gateway, const struct recovery_fault *fault)
+{
+	if (gateway->config->count.durability == CONFIG_DURABILITY_ALWAYS)
+		return false;
+	log_say(gateway->config->log.level, CONFIG_LOG_WARN, "count: %s; with durability: %s an end of the journal may be lost, and was", fault->sentence,
+	        config_durability_word(gateway->config->count.durability));
+	gateway->counting.lost = true;
+	return true;
+}
+
+static bool read_all(struct gateway *gateway, struct recovery_fault *fault, unsigned shards)
+{
+	struct counting_start *counting = &gateway->counting;
+	const uint64_t now_ms = kernel_wall_ns(NULL) / 1000000;
+	struct replay *replay = replay_new(gateway->count, counting->decider, counting->keys, now_ms, shards);
+	bool good;
+
+	for (unsigned i = 0; i < shards; i++)
+		count_take(gateway->count, i);
+	good = recovery_run(&counting->recovery, gateway->config->state, gateway->cores.count, journal_hash, seen, replay, fault) &&
+	       (replay_end(replay, fault->sentence, sizeof fault->sentence) || lost_by_choice(gateway, fault));
+	if (good)
+		decider_restored(counting->decider);
+	for (unsigned i = 0; i < shards; i++)
+		count_put(gateway->count, i);
+	replay_free(replay);
+	return good;
+}
+
+bool counting_recover(struct gateway *gateway, struct recovery_fault *fault)
+{
+	const struct recovery_report *report = &gateway->counting.recovery.report;
+	const unsigned found = streams_found(gateway->config->state), cores = gateway->cores.count, shards = found > cores ? found : cores;
+
+	state_new(gateway, shards);
+	if (!read_all(gateway, fault, shards)) {
+		counting_forget(gateway);
+		return false;
+	}
+	gateway->counting.configuration = configuration_words(gateway);
+	if (report->records + report->snapshot_records > 0)
+		log_say(gateway->config->log.level, CONFIG_LOG_INFO, "count: %" PRIu64 " records of %u streams read in %" PRIu64 " ms (%" PRIu64
+		        " from snapshots)", report->records, report->streams, report->took_ns / 1000000, report->snapshot_records);
+	return true;
+}
+
+void counting_without_journal(struct gateway *gateway)
+{
+	state_new(gateway, gateway->cores.count);
+	count_take(gateway->count, 0);
+	decider_restored(gateway->counting.decider);
+	count_put(gateway->count, 0);
+}
+
+void counting_forget(struct gateway *gateway)
+{
+	struct counting_start *counting = &gateway->counting;
+
+	recovery_free(&counting->recovery);
+	decider_free(counting->decider);
+	keys_free(counting->keys);
+	free(counting->configuration);
+	count_free(gateway->count);
+	gateway->count = NULL;
+	*counting = (struct counting_start){ 0 };
+}

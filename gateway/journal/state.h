@@ -1,0 +1,110 @@
+/* gateway/journal/state.h — what journal.c and snapshot.c know of each other; nobody outside this folder includes it.
+ *
+ * Owner: journal.c.   Thread: its core's.   Units: bytes, ns.   Errors: as in journal.h.   Limits: BLOCKS; SNAPSHOT_SLICE_RECORDS. */
+#ifndef GATEWAY_JOURNAL_STATE_H
+#define GATEWAY_JOURNAL_STATE_H
+
+#include "gateway/journal/journal.h"
+
+#define JOURNAL_MAGIC 0x70a24a1fu
+#define SNAPSHOT_BYTES (128u << 10)      /* of records in a block of a snapshot */
+#define SNAPSHOT_SLICE_RECORDS 256u      /* made in one step */
+
+/* What waits, and the one that is being written: each begins another, so none is ever full of less than all but one record. */
+#define BLOCKS (JOURNAL_WAITING_BYTES_MAX / BLOCK_BYTES_MAX + 1)
+#define SPARES_MAX 2u                    /* buffers kept for the next blocks: one is written, one takes records */
+#define BLOCK_ROOM (BLOCK_HEADER_BYTES + BLOCK_BYTES_MAX + 8)
+
+struct journal_block {
+	uint8_t *bytes;                  /* BLOCK_ROOM; NULL: it is not in use */
+	size_t record_bytes;
+	size_t size;                     /* finished, this much is to be written; 0: it takes records */
+	uint32_t records;
+	uint64_t first_sequence, last_sequence, last_stamp_ns;
+	uint64_t begun_ns;               /* of the core's clock */
+	uint8_t chain[RECORD_CHAIN_BYTES]; /* after its last record */
+	struct link waiters;
+};
+
+enum snapshot_step { SNAPSHOT_RESTS, SNAPSHOT_FILLS, SNAPSHOT_WRITES, SNAPSHOT_SYNCS, SNAPSHOT_WAITS, SNAPSHOT_SYNCS_DIRECTORY };
+
+struct snapshot {
+	journal_snapshot_next *next;     /* NULL: none are taken */
+	void *user;
+	struct task task;
+	struct op op;
+	bool asked;
+	int result;
+	enum snapshot_step step;
+	int directory;                   /* a descriptor of its own, so that a sync of it is this one's */
+	int draft;                       /* -1: none */
+	uint64_t place[4];
+	uint64_t begins;                 /* the sequence that was settled when it began; its name */
+	uint8_t begins_chain[RECORD_CHAIN_BYTES];
+	uint64_t needs;                  /* … that must be synced before it may be used */
+	uint8_t chain[RECORD_CHAIN_BYTES]; /* of its own records */
+	uint64_t block, records;
+	bool ended;                      /* its last record is in the buffer, or in the file */
+	uint8_t *bytes;                  /* NULL while it rests */
+	size_t record_bytes, size, written;
+	uint32_t block_records;
+	uint64_t file_bytes;
+	uint64_t newest, older;          /* names of whole ones; 0: none */
+};
+
+struct journal {
+	uint32_t magic;
+	struct core *core;
+	struct journal_settings settings;
+	struct scope scope;
+	struct task task;
+	struct op op;
+	struct timer again;              /* no room: when it is tried again */
+	struct timer second;             /* everysec: when it is synced */
+	bool asked;                      /* this step's operation was started */
+	int result;                      /* … and brought this */
+	unsigned step;                   /* index in STEPS of journal.c */
+
+	const struct reason *failure;
+	bool told_full;
+
+	/* What was appended. */
+	uint64_t sequence, stamp_ns;
+	uint8_t chain[RECORD_CHAIN_BYTES];
+	struct journal_block blocks[BLOCKS];
+	unsigned first, count;           /* a ring: the first is the next to be written, or being written */
+	uint8_t *spares[SPARES_MAX];
+	unsigned spare_count;
+	size_t waiting_bytes;
+	struct link due;                 /* barriers that wait for nothing: settled in this turn */
+
+	/* What is settled, and what is in the file. */
+	struct journal_head head;        /* sequence, stamp, chain: settled; block: synced; segment: written whole */
+	uint64_t written_sequence;
+	uint8_t written_chain[RECORD_CHAIN_BYTES]; /* before the next block */
+	uint64_t synced_sequence;
+	bool unsynced;                   /* blocks of the commit head.block + 1 are written */
+	bool wants_sync;                 /* a snapshot waits for it */
+	uint64_t bytes_since;            /* written since the last snapshot */
+	int fd;                          /* the last segment; -1: none, or a new one is due */
+	size_t written;                  /* of the header or block in hand */
+	uint8_t header[SEGMENT_HEADER_BYTES];
+
+	struct snapshot snapshot;
+	struct journal_statistics *statistics; /* the settings', or … */
+	struct journal_statistics own;
+	uint64_t last_sync_ns;           /* how long it took … */
+	uint32_t last_records;           /* … and how many were settled by it */
+};
+
+/* snapshot.c */
+void snapshot_open(struct journal *);
+void snapshot_look(struct journal *);    /* something was written or synced: is it time? */
+void snapshot_close(struct journal *);   /* a draft goes */
+
+/* A line on standard error that names the stream. */
+void journal_say(const struct journal *, bool error, const char *format, ...) __attribute__((format(printf, 3, 4)));
+bool journal_no_room(int error);         /* ENOSPC, EDQUOT */
+void journal_file_name(char name[32], uint64_t sequence, const char *kind);
+
+#endif
