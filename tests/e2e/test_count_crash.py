@@ -272,3 +272,18 @@ def test_two_gateways_do_not_share_a_state(start_gateway):
     assert other.wait() != 0
     assert "state" in other.said(), other.said()
     assert put_site(gateway, "site", cap=1)["cap"] == 1
+
+
+def test_everysec_syncs_each_second_also_when_records_never_cease(start_gateway):
+    gateway = start_gateway(routes=ROUTES, cores=1, count={"durability": "everysec"})
+    wire = gateway.connect()
+    first = gateway.total()["journal"]["syncs"]
+    until, asked = time.monotonic() + 3.5, 0
+    while time.monotonic() < until:
+        # Many in one go: some are always being written.
+        wire.send(b"POST /count HTTP/1.1\r\nHost: localhost\r\nContent-Length: 8\r\nContent-Type: application/x-www-form-urlencoded\r\n\r\nsiteId=s" * 16)
+        for _ in range(16):
+            assert wire.response().status == 200
+        asked += 16
+    assert gateway.total()["journal"]["syncs"] >= first + 2, f"{asked} records in three and a half seconds"
+    wire.sock.close()
