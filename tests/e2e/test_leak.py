@@ -146,7 +146,7 @@ def count_of(long, short):
 
 
 def leaves_nothing(gateway, what):
-    eventually(lambda: gateway.standing() == gateway.baseline, lambda: f"{what}: {gateway.admin_text('/scopes?full')}",
+    eventually(gateway.nothing_left, lambda: f"{what}: {gateway.admin_text('/scopes?full')}",
                seconds=30 * SLOW)
 
 

@@ -157,7 +157,7 @@ def test_half_open_connections_end_by_their_deadlines(start_gateway, certificate
                 pass
             held.append(sock)
     try:
-        eventually(lambda: gateway.standing() == gateway.baseline, lambda: f"all ended by their deadlines\n{gateway.admin_text('/scopes')}",
+        eventually(gateway.nothing_left, lambda: f"all ended by their deadlines\n{gateway.admin_text('/scopes')}",
                    seconds=30 * SLOW)
     finally:
         for sock in held:
