@@ -116,8 +116,9 @@ static void text_drop(struct viewer *v)
 }
 
 /* Most messages are one piece, and are read where they lie. */
-static void piece_received(struct exchange *x, struct viewer *v, const struct ws_piece *piece)
+static void piece_received(struct exchange *x, const struct ws_piece *piece)
 {
+	struct viewer *v = x->state;
 	const bool is_text = piece->opcode == WS_TEXT;
 
 	if (piece->last && !v->text) {
@@ -137,33 +138,6 @@ static void piece_received(struct exchange *x, struct viewer *v, const struct ws
 		message_received(x, v, (struct http_text){ v->text, v->text_bytes }, is_text);
 		text_drop(v);
 	}
-}
-
-/* False: the socket is over. */
-static bool live_read(struct exchange *x, struct viewer *v)
-{
-	struct ws_piece piece;
-	uint64_t bytes = 0;
-
-	for (unsigned i = 0; i < WEBSOCKET_PIECES_AT_ONCE && bytes < websocket_bytes_at_once(&v->w); i++) {
-		switch (ws_next(&v->w.ws, &piece)) {
-		case WS_DATA:
-			piece_received(x, v, &piece);
-			ws_consumed(&v->w.ws, piece.n);
-			bytes += piece.n;
-			break;
-		case WS_PONG_RECEIVED:
-			break;
-		case WS_MORE_NEEDED:
-			return true;
-		case WS_CLOSED:
-		case WS_BROKEN:
-			websocket_over(x, &v->w, &piece);
-			return false;
-		}
-	}
-	task_wake_later(&x->task);
-	return true;
 }
 
 /* ---- what he is told --------------------------------------------------------------------------------------------------------- */
@@ -218,7 +192,7 @@ static void live_step(struct exchange *x)
 		exchange_note(x, &LIVE_SLOW_READER);
 		websocket_goodbye(x, &v->w, &LIVE_SLOW_READER);
 	}
-	if (!live_read(x, v) || v->w.closing || ws_over(&v->w.ws)) {
+	if (!websocket_read(x, &v->w, piece_received) || v->w.closing || ws_over(&v->w.ws)) {
 		live_leave(&v->socket);
 		return;
 	}

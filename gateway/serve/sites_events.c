@@ -154,33 +154,6 @@ static void socket_attach(struct exchange *x, struct watcher *v)
 	websocket_attach(x, &v->w, &limits, "heartbeat", x->route->heartbeat_ms);
 }
 
-/* False: the socket is over. */
-static bool socket_read(struct exchange *x, struct watcher *v)
-{
-	struct ws_piece piece;
-
-	uint64_t bytes = 0;
-
-	for (unsigned i = 0; i < WEBSOCKET_PIECES_AT_ONCE && bytes < websocket_bytes_at_once(&v->w); i++) {
-		switch (ws_next(&v->w.ws, &piece)) {
-		case WS_DATA:
-			ws_consumed(&v->w.ws, piece.n);
-			bytes += piece.n;
-			break;
-		case WS_PONG_RECEIVED:
-			break;
-		case WS_MORE_NEEDED:
-			return true;
-		case WS_CLOSED:
-		case WS_BROKEN:
-			websocket_over(x, &v->w, &piece);
-			return false;
-		}
-	}
-	task_wake_later(&x->task);
-	return true;
-}
-
 static void socket_step(struct exchange *x, struct watcher *v)
 {
 	if (!x->upgraded || x->done)
@@ -188,7 +161,7 @@ static void socket_step(struct exchange *x, struct watcher *v)
 	if (!v->w.attached)
 		socket_attach(x, v);
 	websocket_watch(x, &v->w);
-	if (!socket_read(x, v) || v->w.closing || ws_over(&v->w.ws)) {
+	if (!websocket_read(x, &v->w, NULL) || v->w.closing || ws_over(&v->w.ws)) {
 		events_leave(&v->reader);
 		return;
 	}

@@ -194,3 +194,30 @@ size_t websocket_bytes_held(const struct websocket *w)
 {
 	return w && w->deflate ? w->deflate->bytes_held : 0;
 }
+
+bool websocket_read(struct exchange *x, struct websocket *w, void (*said)(struct exchange *, const struct ws_piece *))
+{
+	struct ws_piece piece;
+	uint64_t bytes = 0;
+
+	for (unsigned i = 0; i < WEBSOCKET_PIECES_AT_ONCE && bytes < websocket_bytes_at_once(w); i++) {
+		switch (ws_next(&w->ws, &piece)) {
+		case WS_DATA:
+			if (said)
+				said(x, &piece);
+			ws_consumed(&w->ws, piece.n);
+			bytes += piece.n;
+			break;
+		case WS_PONG_RECEIVED:
+			break;
+		case WS_MORE_NEEDED:
+			return true;
+		case WS_CLOSED:
+		case WS_BROKEN:
+			websocket_over(x, w, &piece);
+			return false;
+		}
+	}
+	task_wake_later(&x->task);
+	return true;
+}

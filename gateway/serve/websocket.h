@@ -58,6 +58,10 @@ bool websocket_watch(struct exchange *, struct websocket *);
 /* Says Close with the reason's code and sentence, and waits for the client's for a bounded time. */
 void websocket_goodbye(struct exchange *, struct websocket *, const struct reason *);
 
+/* Reads some of what the client says, and leaves the rest to the next turn; `said` is called for each piece of a message, NULL: nobody
+ * wants them. False: the socket is over. */
+bool websocket_read(struct exchange *, struct websocket *, void (*said)(struct exchange *, const struct ws_piece *));
+
 /* ws_next said WS_CLOSED or WS_BROKEN, and gave this. */
 void websocket_over(struct exchange *, struct websocket *, const struct ws_piece *);
 
