@@ -127,8 +127,12 @@ enum count_answer count_judge(const char *id, size_t id_bytes)
 	if (id_bytes > COUNT_SITE_BYTES_MAX)
 		return COUNT_SITE_TOO_LONG;
 	for (size_t at = 0; at < id_bytes; at += length) {
+		if (text[at] >= 0x20 && text[at] < 0x7F) {
+			length = 1; /* most ids are nothing but these */
+			continue;
+		}
 		if (text[at] < 0x80) {
-			has_control |= text[at] < 0x20 || text[at] == 0x7F;
+			has_control = true;
 			length = 1;
 			continue;
 		}

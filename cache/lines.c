@@ -111,8 +111,12 @@ void lines_own(const struct lines *lines, uint32_t site, int64_t words[LINES_WOR
 {
 	const struct lines_cell *cell = lines_cell(lines, site);
 
+	if (cell == NULL) {
+		memset(words, 0, LINES_WORDS * sizeof(words[0]));
+		return;
+	}
 	for (unsigned word = 0; word < LINES_WORDS; word++)
-		words[word] = cell == NULL ? 0 : atomic_load_explicit(&cell->words[word], memory_order_relaxed);
+		words[word] = atomic_load_explicit(&cell->words[word], memory_order_relaxed);
 }
 
 struct lines_cell *lines_open(struct lines *lines, uint32_t site)

@@ -8,14 +8,20 @@
 #ifndef CACHE_SIPHASH_H
 #define CACHE_SIPHASH_H
 
+#include <endian.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 /* Up to eight bytes, the first the lowest. */
 static inline uint64_t load_le64(const uint8_t *bytes, size_t n)
 {
 	uint64_t word = 0;
 
+	if (n == 8) { /* nearly always, and one load */
+		memcpy(&word, bytes, 8);
+		return le64toh(word);
+	}
 	for (size_t i = 0; i < n; i++)
 		word |= (uint64_t)bytes[i] << (8 * i);
 	return word;

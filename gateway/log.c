@@ -2,6 +2,7 @@
 #include "gateway/log.h"
 #include "gateway/exchange.h"
 #include "gateway/gateway.h"
+#include "gateway/http/character.h"
 #include "gateway/verdict.h"
 
 #include <fcntl.h>
@@ -96,32 +97,46 @@ static void line_number(struct log_line *line, uint64_t number)
 	line_add(line, digits, http_number_write(digits, number));
 }
 
+/* The quoted text of HTTP is what needs no escape in JSON either, but for the tab. */
+static bool is_plain(char c)
+{
+	return c != '\t' && http_is(c, HTTP_IS_QUOTED);
+}
+
 /* A JSON string of at most `most` bytes between its quotes. Controls and quotes are escaped, and bytes above ASCII too: whatever a
  * client sends, the line stays one line of valid JSON. */
 static void line_text(struct log_line *line, const char *bytes, size_t n, size_t most)
 {
 	static const char hex[] = "0123456789abcdef";
+	size_t i = 0;
 
 	line_say(line, "\"");
-	for (size_t i = 0, written = 0; i < n; i++) {
-		unsigned char c = (unsigned char)bytes[i];
-		char escaped[6] = { (char)c };
-		size_t size = 1;
+	for (;;) {
+		const size_t begin = i, end = n - i < most ? n : i + most;
+		char escaped[6] = { '\\' };
+		size_t size = 2;
+		unsigned char c;
 
+		while (i < end && is_plain(bytes[i]))
+			i++;
+		if (i > begin)
+			line_add(line, bytes + begin, i - begin);
+		most -= i - begin;
+		if (i == n || most == 0)
+			break;
+		c = (unsigned char)bytes[i++];
 		if (c == '"' || c == '\\') {
-			escaped[0] = '\\';
 			escaped[1] = (char)c;
-			size = 2;
-		} else if (c < 0x20 || c >= 0x7f) {
+		} else {
 			memcpy(escaped, "\\u00", 4);
 			escaped[4] = hex[c >> 4];
 			escaped[5] = hex[c & 15];
 			size = 6;
 		}
-		written += size;
-		if (written > most)
+		if (size > most)
 			break;
 		line_add(line, escaped, size);
+		most -= size;
 	}
 	line_say(line, "\"");
 }

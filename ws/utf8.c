@@ -1,6 +1,7 @@
 /* ws/utf8.c — one byte at a time where it must be, thirty-two where the text is plain ASCII. */
 #include "ws/utf8.h"
 
+#include <endian.h>
 #include <string.h>
 
 #define HIGH_BITS 0x8080808080808080u
@@ -10,10 +11,10 @@ static inline uint64_t eight_at(const uint8_t *bytes)
 	uint64_t eight;
 
 	memcpy(&eight, bytes, sizeof(eight));
-	return eight;
+	return le64toh(eight);
 }
 
-/* How many bytes from here on are ASCII, looked at in steps; up to seven fewer than there are. */
+/* How many bytes from here on are ASCII, looked at in steps; up to seven fewer than there are where the bytes end. */
 static size_t ascii_run(const uint8_t *bytes, size_t n)
 {
 	size_t i = 0;
@@ -21,8 +22,12 @@ static size_t ascii_run(const uint8_t *bytes, size_t n)
 	while (n - i >= 32 && ((eight_at(bytes + i) | eight_at(bytes + i + 8) | eight_at(bytes + i + 16)
 			| eight_at(bytes + i + 24)) & HIGH_BITS) == 0)
 		i += 32;
-	while (n - i >= 8 && (eight_at(bytes + i) & HIGH_BITS) == 0)
-		i += 8;
+	for (; n - i >= 8; i += 8) {
+		uint64_t high = eight_at(bytes + i) & HIGH_BITS;
+
+		if (high != 0)
+			return i + (size_t)__builtin_ctzll(high) / 8;
+	}
 	return i;
 }
 

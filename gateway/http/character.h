@@ -23,6 +23,9 @@ static inline bool http_is(char c, unsigned class)
 	return http_classes[(uint8_t)c] & class;
 }
 
+/* How many of the n bytes, from the first on, are HTTP_IS_VALUE. */
+size_t http_value_run(const char *bytes, size_t n);
+
 static inline bool http_is_digit(char c)
 {
 	return c >= '0' && c <= '9';

@@ -17,20 +17,24 @@ static char form_byte(struct http_text text, size_t *i)
 	return c;
 }
 
-static const struct reason *form_check(struct http_text text, bool *plain)
+static bool has(struct http_text text, char c)
 {
-	*plain = true;
-	for (size_t i = 0; i < text.size; i++) {
-		if (text.bytes[i] == 0)
-			return &HTTP_FORM_NUL;
-		if (text.bytes[i] == '+')
-			*plain = false;
-		if (text.bytes[i] != '%')
-			continue;
-		*plain = false;
-		if (text.size - i < 3 || !http_is(text.bytes[i + 1], HTTP_IS_HEX) || !http_is(text.bytes[i + 2], HTTP_IS_HEX))
+	return text.size > 0 && memchr(text.bytes, c, text.size);
+}
+
+static const struct reason *form_check(struct http_text form)
+{
+	if (has(form, 0))
+		return &HTTP_FORM_NUL;
+	for (size_t i = 0; i < form.size; i += 3) {
+		const char *escape = memchr(form.bytes + i, '%', form.size - i);
+
+		if (!escape)
+			break;
+		i = (size_t)(escape - form.bytes);
+		if (form.size - i < 3 || !http_is(escape[1], HTTP_IS_HEX) || !http_is(escape[2], HTTP_IS_HEX))
 			return &HTTP_FORM_ESCAPE_BAD;
-		if (text.bytes[i + 1] == '0' && text.bytes[i + 2] == '0')
+		if (escape[1] == '0' && escape[2] == '0')
 			return &HTTP_FORM_NUL;
 	}
 	return NULL;
@@ -60,27 +64,25 @@ const struct reason *http_form_find(struct arena *arena, struct http_text form, 
 {
 	const char *at = form.bytes;
 	const char *end = form.size > 0 ? form.bytes + form.size : at;
+	/* All at once: an escape that a "&" or "=" cuts is broken there as well. */
+	const struct reason *reason = form_check(form);
 
 	*value = (struct http_text){0};
+	if (reason)
+		return reason;
 	while (at < end) {
 		const char *amp = memchr(at, '&', (size_t)(end - at));
 		const char *pair_end = amp ? amp : end;
 		const char *equals = memchr(at, '=', (size_t)(pair_end - at));
 		struct http_text key = {at, (size_t)((equals ? equals : pair_end) - at)};
 		struct http_text data = {equals ? equals + 1 : pair_end, equals ? (size_t)(pair_end - equals - 1) : 0};
-		bool key_plain, data_plain;
-		const struct reason *reason = form_check(key, &key_plain);
 
-		if (!reason)
-			reason = form_check(data, &data_plain);
-		if (reason)
-			return reason;
 		at = amp ? amp + 1 : end;
 		if (!form_is(key, name))
 			continue;
 		if (value->bytes)
 			return &HTTP_FORM_NAME_SEVERAL;
-		*value = data_plain ? data : form_decode(arena, data);
+		*value = has(data, '+') || has(data, '%') ? form_decode(arena, data) : data;
 	}
 	return NULL;
 }

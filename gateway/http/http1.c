@@ -422,6 +422,26 @@ static void out_text(struct out *out, struct http_text text)
 	out_put(out, text.bytes, text.size);
 }
 
+/* Nearly every field fits, and then it is written without four questions whether it does. */
+static void out_field(struct out *out, struct http_text name, struct http_text value)
+{
+	if (name.size > 0 && value.size > 0 && name.size + value.size + 4 <= out->room - out->used) {
+		char *at = out->at + out->used;
+
+		memcpy(at, name.bytes, name.size);
+		at += name.size;
+		memcpy(at, ": ", 2);
+		memcpy(at + 2, value.bytes, value.size);
+		memcpy(at + 2 + value.size, "\r\n", 2);
+		out->used += name.size + value.size + 4;
+		return;
+	}
+	out_text(out, name);
+	out_literal(out, ": ");
+	out_text(out, value);
+	out_literal(out, "\r\n");
+}
+
 static void out_number(struct out *out, uint64_t number)
 {
 	char digits[20];
@@ -508,10 +528,7 @@ void http1_write_head(struct pipe *to, const struct http_head *head)
 
 		if (http_name_owned(field->known))
 			continue;
-		out_text(&out, field->name);
-		out_literal(&out, ": ");
-		out_text(&out, field->value);
-		out_literal(&out, "\r\n");
+		out_field(&out, field->name, field->value);
 	}
 	out_owned(&out, head);
 	out_literal(&out, "\r\n");

@@ -228,13 +228,7 @@ void http_append(struct http_head *head, struct http_text name, struct http_text
 /* No value of ours can end a line early, whoever put a stranger's bytes into it. */
 static bool value_is_safe(struct http_text value)
 {
-	for (size_t i = 0; i < value.size; i++) {
-		uint8_t c = (uint8_t)value.bytes[i];
-
-		if ((c < 0x20 && c != '\t') || c == 0x7f)
-			return false;
-	}
-	return true;
+	return http_value_run(value.bytes, value.size) == value.size;
 }
 
 void http_add(struct http_head *head, struct http_text name, struct http_text value)

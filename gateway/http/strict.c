@@ -15,30 +15,6 @@ static size_t run(const char *bytes, size_t i, size_t n, unsigned class)
 	return i - begin;
 }
 
-/* As run() for HTTP_IS_VALUE, eight bytes at a time: values are most of a head. The tests are the classic ones for "a byte
- * less than 0x20" and "a byte equal to 0x7f"; they may also stop early at a TAB or a high byte, and then the table decides. */
-static size_t run_value(const char *bytes, size_t i, size_t n)
-{
-	const uint64_t ones = 0x0101010101010101u;
-	const uint64_t highs = 0x8080808080808080u;
-	size_t begin = i;
-
-	for (;;) {
-		while (n - i >= 8) {
-			uint64_t word, del;
-
-			memcpy(&word, bytes + i, 8);
-			del = word ^ (ones * 0x7f);
-			if (((word - ones * 0x20) | (del - ones) | word) & highs)
-				break;
-			i += 8;
-		}
-		for (unsigned k = 0; k < 8; k++, i++)
-			if (i == n || !http_is(bytes[i], HTTP_IS_VALUE))
-				return i - begin;
-	}
-}
-
 /* ---- the lines of a head ---- */
 
 enum {
@@ -248,7 +224,7 @@ static const struct reason *head_run(struct strict_head *head, const struct http
 		return NULL;
 	case AT_VALUE:
 	case AT_PHRASE:
-		*i += run_value(bytes, *i, n);
+		*i += http_value_run(bytes + *i, n - *i);
 		return NULL;
 	default:
 		return NULL;

@@ -210,16 +210,27 @@ size_t json_string_write(char *to, struct http_text text)
 	return n;
 }
 
+static void put_digits(char *to, unsigned count, unsigned number)
+{
+	for (; count > 0; number /= 10)
+		to[--count] = (char)('0' + number % 10);
+}
+
+/* By hand: snprintf took two thirds of a site's JSON. */
 void utc_write(char to[UTC_BYTES], uint64_t ms)
 {
 	const time_t seconds = (time_t)(ms / 1000);
 	struct tm tm;
-	char text[64];
 
 	check(gmtime_r(&seconds, &tm));
-	snprintf(text, sizeof text, "%04d-%02d-%02dT%02d:%02d:%02d.%03uZ", tm.tm_year + 1900, tm.tm_mon + 1, tm.tm_mday, tm.tm_hour, tm.tm_min,
-	         tm.tm_sec, (unsigned)(ms % 1000));
-	memcpy(to, text, UTC_BYTES);
+	memcpy(to, "0000-00-00T00:00:00.000Z", UTC_BYTES);
+	put_digits(to, 4, (unsigned)tm.tm_year + 1900);
+	put_digits(to + 5, 2, (unsigned)tm.tm_mon + 1);
+	put_digits(to + 8, 2, (unsigned)tm.tm_mday);
+	put_digits(to + 11, 2, (unsigned)tm.tm_hour);
+	put_digits(to + 14, 2, (unsigned)tm.tm_min);
+	put_digits(to + 17, 2, (unsigned)tm.tm_sec);
+	put_digits(to + 20, 3, (unsigned)(ms % 1000));
 }
 
 struct writing {

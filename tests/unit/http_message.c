@@ -242,6 +242,60 @@ Test(http_message, numbers_are_digits_alone)
 	cr_assert_eq(digits[0], '0');
 }
 
+/* In memory of its own size, so that a look behind the end is seen. */
+static char *exact_copy(const char *bytes, size_t n)
+{
+	char *copy = malloc(n > 0 ? n : 1);
+
+	memcpy(copy, bytes, n);
+	return copy;
+}
+
+Test(http_message, texts_are_the_same_in_any_case_of_letters_and_otherwise_not)
+{
+	static const char text[] = "Sec-WebSocket-Extensions";
+
+	for (size_t n = 0; n < sizeof text; n++) {
+		for (size_t at = 0; at < n; at++) {
+			char *a = exact_copy(text, n), *b = exact_copy(text, n);
+
+			/* Of one size every pair of bytes at every place, of the others some. */
+			for (unsigned pair = 0; pair < 256 * 256; pair += n == 17 ? 1 : 193) {
+				a[at] = (char)(pair >> 8);
+				b[at] = (char)pair;
+				cr_assert_eq(http_text_same_nocase((struct http_text){a, n}, (struct http_text){b, n}), http_lower(a[at]) == http_lower(b[at]),
+					"%zu bytes, at %zu: %02x and %02x", n, at, pair >> 8, pair & 255);
+			}
+			free(a);
+			free(b);
+		}
+	}
+	cr_assert_not(http_text_same_nocase(HTTP_TEXT(""), (struct http_text){0}));
+	cr_assert(http_text_same_nocase(HTTP_TEXT(""), HTTP_TEXT("")));
+	cr_assert_not(http_text_same_nocase(HTTP_TEXT("abcdefgh"), HTTP_TEXT("abcdefghi")));
+}
+
+Test(http_message, a_value_runs_to_its_first_byte_that_is_none)
+{
+	static const char text[] = "a value \t of\xc3\xa4 thirty bytes ~";
+
+	for (size_t n = 0; n < sizeof text; n++) {
+		char *value = exact_copy(text, n);
+
+		cr_assert_eq(http_value_run(value, n), n);
+		for (size_t at = 0; at < n; at++) {
+			const char was = value[at];
+
+			for (unsigned c = 0; c < 256; c++) {
+				value[at] = (char)c;
+				cr_assert_eq(http_value_run(value, n), http_is((char)c, HTTP_IS_VALUE) ? n : at, "%zu bytes, at %zu: %02x", n, at, c);
+			}
+			value[at] = was;
+		}
+		free(value);
+	}
+}
+
 Test(http_message, lists_skip_what_is_empty)
 {
 	struct http_text rest = HTTP_TEXT(",, a\t,b c , ,d"), element;
@@ -268,7 +322,8 @@ Test(http_message, a_form_gives_its_values_or_says_what_is_wrong)
 		{"siteId=&siteId=a", NULL, &HTTP_FORM_NAME_SEVERAL},
 		{"siteId=%", NULL, &HTTP_FORM_ESCAPE_BAD}, {"siteId=%4", NULL, &HTTP_FORM_ESCAPE_BAD}, {"siteId=%4x", NULL, &HTTP_FORM_ESCAPE_BAD},
 		{"a=%&siteId=b", NULL, &HTTP_FORM_ESCAPE_BAD}, {"siteId=b&%=a", NULL, &HTTP_FORM_ESCAPE_BAD},
-		{"siteId=a%00b", NULL, &HTTP_FORM_NUL},
+		{"siteId=%4&a=b", NULL, &HTTP_FORM_ESCAPE_BAD}, {"siteId%=b", NULL, &HTTP_FORM_ESCAPE_BAD}, {"siteId=%%41", NULL, &HTTP_FORM_ESCAPE_BAD},
+		{"siteId=a%00b", NULL, &HTTP_FORM_NUL}, {"siteId=b&a=%41%41%00", NULL, &HTTP_FORM_NUL},
 	};
 
 	for (size_t i = 0; i < array_count(cases); i++) {
