@@ -223,6 +223,10 @@ static void prepare(struct io_uring_sqe *sqe, const struct kernel_request *reque
 	case KERNEL_WRITE:
 		io_uring_prep_write(sqe, request->fd, request->bytes, request->size, (uint64_t)request->offset);
 		return;
+	case KERNEL_WRITE_DSYNC:
+		io_uring_prep_write(sqe, request->fd, request->bytes, request->size, (uint64_t)request->offset);
+		sqe->rw_flags = RWF_DSYNC;
+		return;
 	case KERNEL_SYNC:
 		io_uring_prep_fsync(sqe, request->fd, IORING_FSYNC_DATASYNC);
 		return;

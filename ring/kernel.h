@@ -36,6 +36,7 @@ enum kernel_code {
 	KERNEL_CONNECT,       /* address */
 	KERNEL_READ,          /* bytes at offset (or -1), into plain memory: signalfd, files */
 	KERNEL_WRITE,         /* bytes at offset, or -1: the descriptor's own position (O_APPEND) */
+	KERNEL_WRITE_DSYNC,   /* the same, and what the result counts is as safe as after fdatasync (RWF_DSYNC) */
 	KERNEL_SYNC,          /* fdatasync */
 };
 
@@ -46,7 +47,7 @@ struct kernel_request {
 	union {
 		const struct msghdr *message; /* KERNEL_SEND, KERNEL_SEND_NOW: must stay until the completion */
 		const struct sockaddr *address; /* KERNEL_CONNECT: likewise */
-		void *bytes;                  /* KERNEL_READ, KERNEL_WRITE: likewise */
+		void *bytes;                  /* KERNEL_READ, KERNEL_WRITE…: likewise */
 	};
 	uint32_t size;                    /* of address or bytes */
 	int64_t offset;

@@ -73,7 +73,7 @@ void op_init(struct op *op, struct scope *scope, const char *name, op_done *done
 	link_init(&op->in_queue);
 }
 
-void op_start(struct op *op)
+static void start(struct op *op)
 {
 	struct core *core = op->scope->core;
 
@@ -82,9 +82,20 @@ void op_start(struct op *op)
 	op->cancelled = false;
 	op->armed_ns = core->now_ns;
 	link_put_last(&op->scope->ops, &op->in_scope);
-	link_put_last(&core->queue, &op->in_queue);
 	stat_add(&core->stats.ops_started, 1);
 	stat_add(&core->stats.ops_live, 1);
+}
+
+void op_start(struct op *op)
+{
+	start(op);
+	link_put_last(&op->scope->core->queue, &op->in_queue);
+}
+
+void op_start_first(struct op *op)
+{
+	start(op);
+	link_put_first(&op->scope->core->queue, &op->in_queue);
 }
 
 void op_cancel(struct op *op)

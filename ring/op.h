@@ -48,6 +48,10 @@ void op_init(struct op *, struct scope *, const char *name, op_done *done);
 /* `request` is filled in by the caller first. check: idle, and its scope is live. */
 void op_start(struct op *);
 
+/* Before all that this turn has started so far. The kernel sends while it is handed the sends: a disk, or whatever works by itself
+ * once it was told to, should be told first. */
+void op_start_first(struct op *);
+
 /* Harmless on an idle op and when asked twice. */
 void op_cancel(struct op *);
 

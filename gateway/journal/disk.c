@@ -150,6 +150,28 @@ void disk_close(int fd)
 	close(fd);
 }
 
+/* A file system that does not say how it wants direct writes to be aligned is not asked for any. */
+static bool aligned_to_pages(int fd)
+{
+	struct statx status;
+
+	if (statx(fd, "", AT_EMPTY_PATH, STATX_DIOALIGN, &status) != 0 || !(status.stx_mask & STATX_DIOALIGN))
+		return false;
+	return status.stx_dio_offset_align > 0 && DISK_PAGE_BYTES % status.stx_dio_offset_align == 0 &&
+	       status.stx_dio_mem_align > 0 && DISK_PAGE_BYTES % status.stx_dio_mem_align == 0;
+}
+
+int disk_direct(int fd, bool direct)
+{
+	const int flags = fcntl(fd, F_GETFL);
+
+	if (flags < 0)
+		return -errno;
+	if (direct && !aligned_to_pages(fd))
+		return -EINVAL;
+	return result_of(fcntl(fd, F_SETFL, direct ? flags | O_DIRECT : flags & ~O_DIRECT));
+}
+
 int disk_rename(int directory, const char *from, const char *to)
 {
 	return result_of(renameat(directory, from, directory, to));
@@ -217,6 +239,26 @@ int disk_read(int directory, const char *name, uint8_t **bytes, size_t *n)
 	result = bytes_read(fd, bytes, n);
 	close(fd);
 	return result;
+}
+
+int disk_read_at(int directory, const char *name, uint64_t offset, void *bytes, size_t n)
+{
+	int fd = openat(directory, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+	size_t had = 0;
+	int error = 0;
+
+	if (fd < 0)
+		return -errno;
+	while (had < n && error == 0) {
+		ssize_t got = pread(fd, (char *)bytes + had, n - had, (off_t)(offset + had));
+
+		if (got > 0)
+			had += (size_t)got;
+		else if (got == 0 || errno != EINTR)
+			error = got == 0 ? EIO : errno;
+	}
+	close(fd);
+	return -error;
 }
 
 int disk_write(int fd, const void *bytes, size_t n, uint64_t offset)

@@ -5,7 +5,7 @@
  * because the simulation puts a disk of its own in this one's place (tests/sim/disk.c), which tears, forgets and fails.
  *
  * Owner: the caller's descriptors and bytes.   Thread: any, each descriptor its owner's.   Units: bytes.
- * Errors: negative errno.   Limits: DISK_NAME_BYTES_MAX. */
+ * Errors: negative errno.   Limits: DISK_NAME_BYTES_MAX, DISK_PAGE_BYTES.   Source: open(2), O_DIRECT; statx(2), STATX_DIOALIGN. */
 #ifndef GATEWAY_JOURNAL_DISK_H
 #define GATEWAY_JOURNAL_DISK_H
 
@@ -14,6 +14,7 @@
 #include <stdint.h>
 
 #define DISK_NAME_BYTES_MAX 96u
+#define DISK_PAGE_BYTES 4096u            /* no sector and no page of memory is aligned to more */
 
 /* ---- directories: a descriptor, or -errno ---- */
 
@@ -33,11 +34,18 @@ int disk_lock(int directory, const char *name);
 int disk_make(int directory, const char *name);                        /* one that is not there yet, for writing (0600) */
 int disk_open(int directory, const char *name);                        /* one that is there, for writing */
 void disk_close(int fd);
+
+/* From now on what is written goes to the disk past the page cache, in the context of whoever submits it: a ring has it written without a
+ * worker. Bytes, offset and size must then be multiples of DISK_PAGE_BYTES. -EINVAL where the file system cannot: all stays as it was. */
+int disk_direct(int fd, bool direct);
 int disk_rename(int directory, const char *from, const char *to);
 int disk_remove(int directory, const char *name);
 
 /* The whole file, in memory that the caller frees. A link, or what is no regular file, is -ELOOP or -EINVAL. */
 int disk_read(int directory, const char *name, uint8_t **bytes, size_t *n);
+
+/* So many bytes from there on; -EIO when it ends before. */
+int disk_read_at(int directory, const char *name, uint64_t offset, void *bytes, size_t n);
 
 int disk_write(int fd, const void *bytes, size_t n, uint64_t offset);  /* all of it */
 int disk_cut(int fd, uint64_t bytes);                                  /* to so many bytes */

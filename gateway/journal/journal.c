@@ -1,12 +1,16 @@
 /* See gateway/journal/journal.h. The steps of a commit, in their order:
  *
  *   resting ─┬─▶ making a segment ─▶ writing its header ─▶ syncing it ─▶ syncing the directory ─┐
- *            └────────────────────────────────────────────────────────────────────────────────┴─▶ writing ─┬─▶ syncing ─▶ resting
- *                                                                                                  └─ (not always) ─▶ resting
+ *            └──────────────────────────────────────────────────────────────────────────────────┴─▶ [zeroing ─▶] writing ─▶ resting
  *
- * One operation is in flight, never a write and its sync as a linked pair: a short write does not break such a link, and the sync
- * would vouch for what is not written. Neither has a deadline: what runs in a worker of the kernel cannot be cancelled. */
-#include "gateway/journal/disk.h"
+ * and from resting a sync, where the mode or a snapshot wants one. One operation is in flight, never a write and its sync as a linked pair:
+ * a short write does not break such a link, and the sync would vouch for what is not written. None has a deadline: a write cannot be
+ * cancelled.
+ *
+ * In the mode always a write is done when the disk has it (KERNEL_WRITE_DSYNC), and it goes past the page cache where the file system
+ * can, in whole pages, over zeros that were written there before. So there is nothing for the file system to note down but the bytes, no
+ * worker of the kernel that would wait for this core's processor, and the core answers others while the disk works. The last page, not full
+ * yet, is written again with the next block: the same bytes, so that a sector that is torn of them is as it was. */
 #include "gateway/journal/state.h"
 #include "gateway/log.h"
 
@@ -16,11 +20,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #define AGAIN_MS 1000u                   /* a full disk is tried again */
 #define SECOND_MS 1000u
-#define GATHER_NS_MAX 200000u             /* of patience before a commit … */
-#define GATHER_RECORDS_MIN 8u            /* … when the last one was of so many */
 
 const struct reason JOURNAL_FULL = { "journal_full", "the disk of the journal has no room, and the change was not made" };
 const struct reason JOURNAL_FAILED = { "journal_failed", "the journal could not be written, and nobody knows whether the change is kept" };
@@ -74,7 +77,6 @@ static struct journal_block *block_begin(struct journal *journal)
 	check(block->bytes);
 	block->record_bytes = block->size = block->records = 0;
 	block->first_sequence = journal->sequence + 1;
-	block->begun_ns = journal->core->now_ns;
 	link_init(&block->waiters);
 	return block;
 }
@@ -172,6 +174,69 @@ static void full_no_more(struct journal *journal)
 	journal_say(journal, false, "there is room again, and changes of counts are accepted");
 }
 
+/* ---- the window: whole pages of the file ---- */
+
+static uint64_t page_begin(uint64_t at)
+{
+	return at / DISK_PAGE_BYTES * DISK_PAGE_BYTES;
+}
+
+static uint64_t page_end(uint64_t at)
+{
+	return page_begin(at + DISK_PAGE_BYTES - 1);
+}
+
+/* Where the last page is that the block in hand will touch. */
+static uint64_t window_end(struct journal *journal)
+{
+	return page_end(journal->head.segment_bytes + block_at(journal, 0)->size);
+}
+
+static void window_fill(struct journal *journal)
+{
+	const struct journal_block *block = block_at(journal, 0);
+	const size_t before = journal->head.segment_bytes % DISK_PAGE_BYTES, used = before + block->size;
+
+	memcpy(journal->window + before, block->bytes, block->size);
+	memset(journal->window + used, 0, page_end(used) - used);
+}
+
+/* The block is in the file: its last page is the next one's first. */
+static void window_move(struct journal *journal)
+{
+	const size_t used = journal->head.segment_bytes % DISK_PAGE_BYTES + block_at(journal, 0)->size;
+
+	memmove(journal->window, journal->window + page_begin(used), used % DISK_PAGE_BYTES);
+}
+
+static void window_open(struct journal *journal)
+{
+	void *zeros;
+
+	if (journal->settings.mode != JOURNAL_ALWAYS)
+		return;
+	journal->window = aligned_alloc(DISK_PAGE_BYTES, WINDOW_BYTES);
+	/* Pages that are only read are all one and the same page of the kernel's. */
+	zeros = mmap(NULL, ZEROS_BYTES, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	check(journal->window && zeros != MAP_FAILED);
+	journal->zeros = zeros;
+}
+
+static void window_close(struct journal *journal)
+{
+	if (!journal->window)
+		return;
+	munmap((void *)(uintptr_t)journal->zeros, ZEROS_BYTES);
+	free(journal->window);
+}
+
+/* For nothing but tidiness: what zeros a crash leaves behind the blocks recovery knows to be none. */
+static void zeros_cut(struct journal *journal)
+{
+	if (journal->fd >= 0 && journal->zeroed_bytes > journal->head.segment_bytes && disk_cut(journal->fd, journal->head.segment_bytes) >= 0)
+		disk_sync(journal->fd);
+}
+
 /* ---- what one commit does to the state; the same whether a ring or a plain call did the work ---- */
 
 static bool segment_due(struct journal *journal)
@@ -217,6 +282,7 @@ static void segment_drop(struct journal *journal)
 
 	disk_close(journal->fd);
 	journal->fd = -1;
+	journal->zeroed_bytes = 0;
 	segment_name(journal, name);
 	disk_remove(journal->settings.directory, name);
 }
@@ -225,6 +291,7 @@ static void segment_made(struct journal *journal)
 {
 	journal->head.segment_first = block_at(journal, 0)->first_sequence;
 	journal->head.segment_bytes = SEGMENT_HEADER_BYTES;
+	journal->zeroed_bytes = journal->window ? DISK_PAGE_BYTES : 0;
 	stat_add(&journal->statistics->segments, 1);
 }
 
@@ -272,14 +339,13 @@ static void block_settled(struct journal *journal)
 	journal->head.sequence = block->last_sequence;
 	journal->head.stamp_ns = block->last_stamp_ns;
 	memcpy(journal->head.chain, block->chain, RECORD_CHAIN_BYTES);
-	journal->last_records = block->records;
 	block_pop(journal, &waiters);
 	settle(&waiters, NULL);
 }
 
 /* ---- the steps ---- */
 
-enum { RESTING, MAKING, WRITING_HEADER, SYNCING_HEADER, SYNCING_DIRECTORY, WRITING, SYNCING };
+enum { RESTING, MAKING, WRITING_HEADER, SYNCING_HEADER, SYNCING_DIRECTORY, ZEROING, WRITING, CUTTING, SYNCING };
 
 #define WAIT (-1)
 
@@ -295,14 +361,15 @@ static int ask(struct journal *journal, struct kernel_request request)
 {
 	journal->op.request = request;
 	journal->asked = true;
-	op_start(&journal->op);
+	op_start_first(&journal->op);
 	return WAIT;
 }
 
-static int ask_write(struct journal *journal, const uint8_t *bytes, size_t size, uint64_t offset)
+/* What is left of it. */
+static int ask_write(struct journal *journal, enum kernel_code code, const uint8_t *bytes, size_t size, uint64_t offset)
 {
 	return ask(journal, (struct kernel_request){
-		.code = KERNEL_WRITE,
+		.code = (uint8_t)code,
 		.fd = journal->fd,
 		.bytes = (void *)(uintptr_t)(bytes + journal->written),
 		.size = (uint32_t)(size - journal->written),
@@ -316,19 +383,6 @@ static bool to_be_asked(const struct journal *journal)
 	return !journal->asked || journal->result == -EINTR || journal->result == -EAGAIN;
 }
 
-/* Clients who were answered together ask again together. The first of them would have a sync to himself, and all others wait for it: a
- * moment's patience, a small part of a sync, has them in one. */
-static bool gathers(const struct journal *journal)
-{
-	const struct journal_block *block = &journal->blocks[journal->first];
-	const uint64_t most_ns = journal->last_sync_ns / 4 < GATHER_NS_MAX ? journal->last_sync_ns / 4 : GATHER_NS_MAX;
-
-	if (journal->settings.mode != JOURNAL_ALWAYS || journal->count != 1 || block->size > 0)
-		return false;
-	return journal->last_records >= GATHER_RECORDS_MIN && block->records < journal->last_records - journal->last_records / 4 &&
-	       journal->core->now_ns - block->begun_ns < most_ns;
-}
-
 /* A sync comes first: where records never cease its second would never come. */
 static int resting(struct journal *journal)
 {
@@ -340,10 +394,6 @@ static int resting(struct journal *journal)
 		return SYNCING;
 	if (journal->count == 0 || journal->again.set)
 		return WAIT;
-	if (gathers(journal)) {
-		task_wake_later(&journal->task);
-		return WAIT;
-	}
 	if (!segment_due(journal))
 		return WRITING;
 	return journal->unsynced ? SYNCING : MAKING;
@@ -354,6 +404,12 @@ static int making(struct journal *journal)
 {
 	int made = segment_make(journal);
 
+	if (made >= 0 && journal->window) {
+		/* Where it cannot be written directly it is written through the cache, to the same end. */
+		disk_direct(journal->fd, true);
+		memcpy(journal->window, journal->header, SEGMENT_HEADER_BYTES);
+		memset(journal->window + SEGMENT_HEADER_BYTES, 0, DISK_PAGE_BYTES - SEGMENT_HEADER_BYTES);
+	}
 	if (made >= 0)
 		return WRITING_HEADER;
 	full(journal, "no new segment can be made", -made);
@@ -362,6 +418,8 @@ static int making(struct journal *journal)
 
 static int writing_header(struct journal *journal)
 {
+	const size_t size = journal->window ? DISK_PAGE_BYTES : SEGMENT_HEADER_BYTES;
+
 	if (!to_be_asked(journal)) {
 		if (journal->result < 0 && journal_no_room(-journal->result)) {
 			segment_drop(journal);
@@ -374,9 +432,9 @@ static int writing_header(struct journal *journal)
 		}
 		journal->written += (size_t)journal->result;
 	}
-	if (journal->written == SEGMENT_HEADER_BYTES)
+	if (journal->written == size)
 		return SYNCING_HEADER;
-	return ask_write(journal, journal->header, SEGMENT_HEADER_BYTES, 0);
+	return ask_write(journal, KERNEL_WRITE, journal->window ? journal->window : journal->header, size, 0);
 }
 
 static int syncing_header(struct journal *journal)
@@ -409,18 +467,78 @@ static int cut_back(struct journal *journal, int error)
 	int cut = disk_cut(journal->fd, journal->head.segment_bytes);
 
 	block_at(journal, 0)->size = 0;          /* its number may be another by then */
-	if (cut < 0)
-		fail(journal, "a segment cannot be cut back", -cut);
-	else
-		full(journal, "records cannot be written", error);
+	journal->zeroed_bytes = page_end(journal->head.segment_bytes);
+	journal->room_error = error;
+	if (cut >= 0)
+		return CUTTING;
+	fail(journal, "a segment cannot be cut back", -cut);
 	return RESTING;
+}
+
+/* It may have been the sync that found no room, with the whole block in the file: who hears that his change was not made must not find
+ * it there after a crash. */
+static int cutting(struct journal *journal)
+{
+	if (to_be_asked(journal))
+		return ask(journal, (struct kernel_request){ .code = KERNEL_SYNC, .fd = journal->fd });
+	if (journal->result < 0)
+		fail(journal, "a segment cannot be cut back", -journal->result);
+	else
+		full(journal, "records cannot be written", journal->room_error);
+	return RESTING;
+}
+
+/* Zeros for this block and the next ones, but not for more than the segment will hold. */
+static int zeroing(struct journal *journal)
+{
+	const uint64_t segment = page_end(journal->settings.segment_bytes_max), needed = window_end(journal);
+	const uint64_t wanted = (needed > segment ? needed : segment) - journal->zeroed_bytes;
+	const size_t size = wanted < ZEROS_BYTES ? (size_t)wanted : ZEROS_BYTES;
+
+	if (!to_be_asked(journal)) {
+		if (journal->result < 0 && journal_no_room(-journal->result))
+			return cut_back(journal, -journal->result);
+		if (journal->result <= 0) {
+			fail(journal, "a segment cannot be made longer", journal->result < 0 ? -journal->result : EIO);
+			return RESTING;
+		}
+		journal->written += (size_t)journal->result;
+	}
+	if (journal->written < size)
+		return ask_write(journal, KERNEL_WRITE, journal->zeros, size, journal->zeroed_bytes);
+	journal->zeroed_bytes += size;
+	return WRITING;
+}
+
+static void sync_noted(struct journal *journal)
+{
+	const uint64_t took_ns = journal->core->now_ns - journal->op.armed_ns;
+
+	stat_add(&journal->statistics->sync_ns_sum, took_ns);
+	if (took_ns > stat_read(&journal->statistics->sync_ns_max))
+		atomic_store_explicit(&journal->statistics->sync_ns_max, took_ns, memory_order_relaxed);
+	file_synced(journal);
 }
 
 static int writing(struct journal *journal)
 {
+	const enum kernel_code code = journal->window ? KERNEL_WRITE_DSYNC : KERNEL_WRITE;
 	struct journal_block *block = block_at(journal, 0);
+	uint64_t begin = journal->head.segment_bytes;
+	const uint8_t *bytes = block->bytes;
+	size_t size;
 
 	block_ready(journal);
+	size = block->size;
+	if (journal->window) {
+		if (window_end(journal) > journal->zeroed_bytes)
+			return ZEROING;
+		if (!journal->asked)
+			window_fill(journal);
+		bytes = journal->window;
+		begin = page_begin(begin);
+		size = window_end(journal) - begin;
+	}
 	if (!to_be_asked(journal)) {
 		if (journal->result < 0 && journal_no_room(-journal->result))
 			return cut_back(journal, -journal->result);
@@ -431,11 +549,13 @@ static int writing(struct journal *journal)
 		/* "On success, the number of bytes written is returned": it may be fewer, and the rest is still to come. */
 		journal->written += (size_t)journal->result;
 	}
-	if (journal->written < block->size)
-		return ask_write(journal, block->bytes, block->size, journal->head.segment_bytes);
+	if (journal->written < size)
+		return ask_write(journal, code, bytes, size, begin);
+	if (journal->window)
+		window_move(journal);
 	block_written(journal);
-	if (journal->settings.mode == JOURNAL_ALWAYS)
-		return SYNCING;
+	if (journal->window)
+		sync_noted(journal);
 	/* One that has fired while this was being written is to be obeyed, and not set anew. */
 	if (journal->settings.mode == JOURNAL_EVERYSEC && !journal->second.set && !journal->second.fired)
 		timer_set(&journal->second, SECOND_MS);
@@ -445,25 +565,15 @@ static int writing(struct journal *journal)
 
 static int syncing(struct journal *journal)
 {
-	uint64_t took_ns;
-
 	if (to_be_asked(journal))
 		return ask(journal, (struct kernel_request){ .code = KERNEL_SYNC, .fd = journal->fd });
 	if (journal->result < 0) {
 		fail(journal, "records cannot be synced", -journal->result);
 		return RESTING;
 	}
-	took_ns = journal->core->now_ns - journal->op.armed_ns;
-	stat_add(&journal->statistics->sync_ns_sum, took_ns);
-	if (took_ns > stat_read(&journal->statistics->sync_ns_max))
-		atomic_store_explicit(&journal->statistics->sync_ns_max, took_ns, memory_order_relaxed);
-	journal->last_sync_ns = took_ns;
 	timer_clear(&journal->second);
 	journal->second.fired = false;
-	file_synced(journal);
-	/* In the other modes the block that made a new segment due waits behind this sync, and is not written yet. */
-	if (journal->settings.mode == JOURNAL_ALWAYS)
-		block_settled(journal);
+	sync_noted(journal);
 	return RESTING;
 }
 
@@ -476,7 +586,9 @@ static const struct {
 	[WRITING_HEADER] = { "writing its header", writing_header },
 	[SYNCING_HEADER] = { "syncing its header", syncing_header },
 	[SYNCING_DIRECTORY] = { "syncing the directory", syncing_directory },
+	[ZEROING] = { "zeroing", zeroing },
 	[WRITING] = { "writing", writing },
+	[CUTTING] = { "cutting back", cutting },
 	[SYNCING] = { "syncing", syncing },
 };
 
@@ -618,10 +730,28 @@ static size_t journal_held(const struct scope *scope)
 {
 	const struct journal *journal = owner_of(scope, const struct journal, scope);
 
-	return (size_t)(journal->count + journal->spare_count) * BLOCK_ROOM + (journal->snapshot.bytes ? SNAPSHOT_BYTES : 0);
+	return (size_t)(journal->count + journal->spare_count) * BLOCK_ROOM + (journal->window ? WINDOW_BYTES : 0) +
+	       (journal->snapshot.bytes ? SNAPSHOT_BYTES : 0);
 }
 
 static const struct scope_kind journal_kind = { .name = "journal", .step = journal_where, .bytes_held = journal_held };
+
+static void segment_continue(struct journal *journal)
+{
+	const uint64_t bytes = journal->head.segment_bytes, begin = page_begin(bytes);
+	char name[32];
+	int result;
+
+	journal_file_name(name, journal->head.segment_first, "journal");
+	result = journal->fd = disk_open(journal->settings.directory, name);
+	if (result >= 0 && journal->window) {
+		result = disk_read_at(journal->settings.directory, name, begin, journal->window, bytes - begin);
+		journal->zeroed_bytes = page_end(bytes);
+		disk_direct(journal->fd, true);
+	}
+	if (result < 0)
+		fail(journal, "the last segment cannot be opened", -result);
+}
 
 struct journal *journal_open(struct core *core, const struct journal_settings *settings, const struct journal_head *head)
 {
@@ -650,14 +780,9 @@ struct journal *journal_open(struct core *core, const struct journal_settings *s
 	timer_init(&journal->again, &journal->scope, &journal->task);
 	timer_init(&journal->second, &journal->scope, &journal->task);
 	snapshot_open(journal);
-	if (head->segment_bytes > 0) {
-		char name[32];
-
-		journal_file_name(name, head->segment_first, "journal");
-		journal->fd = disk_open(settings->directory, name);
-		if (journal->fd < 0)
-			fail(journal, "the last segment cannot be opened", -journal->fd);
-	}
+	window_open(journal);
+	if (head->segment_bytes > 0)
+		segment_continue(journal);
 	return journal;
 }
 
@@ -769,13 +894,8 @@ static void close_rewind(struct journal *journal)
 		return;
 	if (step == WRITING_HEADER || step == SYNCING_HEADER || step == SYNCING_DIRECTORY)
 		segment_drop(journal);
-	/* Written whole, and only its sync was not seen. */
-	if (step == SYNCING && journal->settings.mode == JOURNAL_ALWAYS) {
-		if (close_sync(journal))
-			block_settled(journal);
-	} else if (journal->count > 0) {
+	if (journal->count > 0)
 		block_at(journal, 0)->size = 0;
-	}
 }
 
 static void close_drain(struct journal *journal)
@@ -806,6 +926,8 @@ void journal_close(struct journal *journal, struct record *last, struct journal_
 	check(journal->magic == JOURNAL_MAGIC && journal->scope.state == SCOPE_ENDED && op_idle(&journal->op));
 	close_note(journal);
 	close_rewind(journal);
+	if (journal->fd >= 0)
+		disk_direct(journal->fd, false);
 	/* With no room the second before, there may be some now. */
 	close_all(journal);
 	if (last && !journal->failure) {
@@ -815,9 +937,13 @@ void journal_close(struct journal *journal, struct record *last, struct journal_
 	snapshot_close(journal);
 	if (head)
 		*head = journal->head;
+	/* What failed is left as it is for whoever looks into it. */
+	if (journal->failure != &JOURNAL_FAILED)
+		zeros_cut(journal);
 	if (journal->fd >= 0)
 		disk_close(journal->fd);
 	disk_close(journal->settings.directory);
+	window_close(journal);
 	while (journal->spare_count > 0)
 		free(journal->spares[--journal->spare_count]);
 	journal->magic = 0;

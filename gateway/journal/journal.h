@@ -1,6 +1,6 @@
 /* gateway/journal/journal.h — a core's stream on disk: group commit, segments, snapshots while serving.
  *
- *   journal_append ─▶ block under construction ─▶ one write, one fdatasync ─▶ settled() of each, in order ─▶ published, answered
+ *   journal_append ─▶ block under construction ─▶ one write that is synced ─▶ settled() of each, in order ─▶ published, answered
  *                     (what comes meanwhile goes into the next)
  *
  * Modes: always — settled when synced. everysec — settled when written, which a killed process cannot undo; synced every second, which is

@@ -438,12 +438,16 @@ static bool segment_ends(struct recovering *r, struct reading *reading)
 {
 	struct found *stream = reading->stream;
 	const uint8_t *rest = reading->bytes + reading->at;
-	const size_t left = reading->n - reading->at;
+	size_t left = reading->n - reading->at, zeros = 0, later;
 	struct block block;
-	size_t later;
 
 	if (left > 0 && block_find_later(rest, left, reading->block + 1, &later))
 		return damaged(r, reading, "a block is damaged");
+	/* A page of zeros and more is what the next blocks would have been written over. */
+	while (zeros < left && rest[left - 1 - zeros] == 0)
+		zeros++;
+	if (zeros >= DISK_PAGE_BYTES)
+		left -= zeros;
 	if (left > 0 && block_read(rest, left, &block) != BLOCK_NONE) {
 		stream->torn = malloc(left);
 		check(stream->torn);
@@ -517,8 +521,8 @@ static bool segment_pass(struct recovering *r, struct reading *reading, uint64_t
 	commit_keep(reading);
 	if (reading->last)
 		return segment_ends(r, reading);
-	/* Everything is synced before another segment is made. */
-	if (reading->at != reading->n)
+	/* Everything is synced before another segment is made. It may have been too small for one more block. */
+	if (block_read(reading->bytes + reading->at, reading->n - reading->at, &block) != BLOCK_NONE)
 		return damaged(r, reading, "a block is damaged");
 	return true;
 }

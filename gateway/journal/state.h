@@ -4,6 +4,7 @@
 #ifndef GATEWAY_JOURNAL_STATE_H
 #define GATEWAY_JOURNAL_STATE_H
 
+#include "gateway/journal/disk.h"
 #include "gateway/journal/journal.h"
 
 #define JOURNAL_MAGIC 0x70a24a1fu
@@ -14,6 +15,8 @@
 #define BLOCKS (JOURNAL_WAITING_BYTES_MAX / BLOCK_BYTES_MAX + 1)
 #define SPARES_MAX 2u                    /* buffers kept for the next blocks: one is written, one takes records */
 #define BLOCK_ROOM (BLOCK_HEADER_BYTES + BLOCK_BYTES_MAX + 8)
+#define WINDOW_BYTES ((BLOCK_ROOM / DISK_PAGE_BYTES + 3) * DISK_PAGE_BYTES) /* a block that begins and ends within a page */
+#define ZEROS_BYTES (1u << 20)           /* what the file grows by */
 
 struct journal_block {
 	uint8_t *bytes;                  /* BLOCK_ROOM; NULL: it is not in use */
@@ -21,7 +24,6 @@ struct journal_block {
 	size_t size;                     /* finished, this much is to be written; 0: it takes records */
 	uint32_t records;
 	uint64_t first_sequence, last_sequence, last_stamp_ns;
-	uint64_t begun_ns;               /* of the core's clock */
 	uint8_t chain[RECORD_CHAIN_BYTES]; /* after its last record */
 	struct link waiters;
 };
@@ -87,14 +89,17 @@ struct journal {
 	bool wants_sync;                 /* a snapshot waits for it */
 	uint64_t bytes_since;            /* written since the last snapshot */
 	int fd;                          /* the last segment; -1: none, or a new one is due */
-	size_t written;                  /* of the header or block in hand */
+	size_t written;                  /* of the header, block or zeros in hand */
+	int room_error;                  /* ENOSPC or EDQUOT: why the file is being cut back */
+	/* Mode always only; NULL in the others. Whole pages are written there, over zeros that are on the disk already: */
+	uint8_t *window;                 /* the file's last page as far as there is one, and behind it the block in hand */
+	const uint8_t *zeros;
+	uint64_t zeroed_bytes;           /* of the file; a multiple of a page */
 	uint8_t header[SEGMENT_HEADER_BYTES];
 
 	struct snapshot snapshot;
 	struct journal_statistics *statistics; /* the settings', or … */
 	struct journal_statistics own;
-	uint64_t last_sync_ns;           /* how long it took … */
-	uint32_t last_records;           /* … and how many were settled by it */
 };
 
 /* snapshot.c */

@@ -3,6 +3,7 @@
 #include "gateway/journal/disk.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -386,11 +387,27 @@ static int node_sync(struct node *node)
 	return 0;
 }
 
-int64_t disk_node_write(struct thing *thing, const void *bytes, size_t n, uint64_t offset)
+int64_t disk_node_write(struct thing *thing, const void *bytes, size_t n, uint64_t offset, bool synced)
 {
+	int64_t written;
+	int result;
+
+	if (thing->direct && ((uintptr_t)bytes % SECTOR || n % SECTOR || offset % SECTOR))
+		world_fail(used->world, "a direct write of %zu bytes at %" PRIu64 " is not aligned", n, offset);
 	if (!used->polite && n > 1 && dice_chance(&used->world->dice, used->world->habits.write_short))
-		n = dice_between(&used->world->dice, 1, n);
-	return node_write(thing->node, bytes, n, offset);
+		n = dice_between(&used->world->dice, thing->direct ? SECTOR : 1, n);
+	/* It takes sectors, or none. */
+	if (thing->direct && n > used->room)
+		n = (size_t)used->room;
+	if (thing->direct)
+		n = n / SECTOR * SECTOR;
+	if (n == 0)
+		return -ENOSPC;
+	written = node_write(thing->node, bytes, n, offset);
+	if (written < 0 || !synced)
+		return written;
+	result = node_sync(thing->node);
+	return result < 0 ? result : written;
 }
 
 int disk_node_sync(struct thing *thing)
@@ -506,6 +523,15 @@ int disk_lock(int directory, const char *name)
 	return fd;
 }
 
+int disk_direct(int fd, bool direct)
+{
+	if (direct && used->indirect)
+		return -EINVAL;
+	check(!node_of(fd)->directory);
+	world_thing(used->world, fd)->direct = direct;
+	return 0;
+}
+
 void disk_close(int fd)
 {
 	struct thing *thing = world_thing(used->world, fd);
@@ -551,6 +577,19 @@ int disk_read(int directory, const char *name, uint8_t **bytes, size_t *n)
 	if (node->size > 0)
 		memcpy(*bytes, node->bytes, node->size);
 	*n = node->size;
+	return 0;
+}
+
+int disk_read_at(int directory, const char *name, uint64_t offset, void *bytes, size_t n)
+{
+	const struct node *node = name_find(directory_of(directory), name);
+
+	if (!node)
+		return -ENOENT;
+	if (node->size < offset + n)
+		return -EIO;
+	if (n > 0)
+		memcpy(bytes, node->bytes + offset, n);
 	return 0;
 }
 

@@ -22,6 +22,7 @@ struct disk {
 	struct node *root;
 	struct node *nodes;              /* all of them, also those without a name */
 	uint64_t room;                   /* bytes that may still be written */
+	bool indirect;                   /* no direct writes */
 	bool polite;                     /* nothing fails, not even by dice: while something is looked at */
 	unsigned write_fails, sync_fails; /* per thousand */
 	bool failed;                     /* a segment was not written or not synced, and that was told */
@@ -38,7 +39,7 @@ struct disk *disk_after_power_cut(const struct disk *, struct dice *);
 struct disk *disk_after_kill(const struct disk *);
 
 /* For kernel.c, of a thing with a node. */
-int64_t disk_node_write(struct thing *, const void *bytes, size_t n, uint64_t offset);
+int64_t disk_node_write(struct thing *, const void *bytes, size_t n, uint64_t offset, bool synced);
 int disk_node_sync(struct thing *);
 
 #endif

@@ -441,6 +441,7 @@ static void life(struct world_journal *w)
 	sim->world.habits.descriptors_spent = descriptors_spent;
 	w->disk->polite = w->disk->failed = false;
 	w->disk->room = UINT64_MAX;
+	w->disk->indirect = dice_chance(dice, 20);
 	/* Which stream's disk has failed would not be known of two. */
 	w->disk->write_fails = w->streams == 1 && dice_chance(dice, 15) ? (unsigned)dice_between(dice, 1, 150) : 0;
 	w->disk->sync_fails = w->streams == 1 && dice_chance(dice, 20) ? (unsigned)dice_between(dice, 1, 150) : 0;

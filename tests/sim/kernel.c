@@ -201,6 +201,7 @@ static uint64_t request_sum(const struct kernel_request *request)
 	case KERNEL_CONNECT:
 		return sum_add(sum, request->address, request->size);
 	case KERNEL_WRITE:
+	case KERNEL_WRITE_DSYNC:
 		return sum_add(sum, request->bytes, request->size);
 	}
 	return 0;
@@ -289,7 +290,8 @@ static const char *code_name(unsigned code)
 	static const char *const names[] = {
 		[KERNEL_RECEIVE] = "receive", [KERNEL_RECEIVE_ONCE] = "receive_once", [KERNEL_SEND] = "send",
 		[KERNEL_SEND_NOW] = "send_now", [KERNEL_ACCEPT] = "accept", [KERNEL_CONNECT] = "connect",
-		[KERNEL_READ] = "read", [KERNEL_WRITE] = "write", [KERNEL_SYNC] = "sync",
+		[KERNEL_READ] = "read", [KERNEL_WRITE] = "write", [KERNEL_WRITE_DSYNC] = "write_dsync",
+		[KERNEL_SYNC] = "sync",
 	};
 
 	return code < array_count(names) ? names[code] : "?";
@@ -592,7 +594,8 @@ static bool write_run(struct arm *arm)
 
 	if (arm->thing->node) {
 		arm_end(arm, arm->request.code == KERNEL_SYNC ? disk_node_sync(arm->thing)
-			: disk_node_write(arm->thing, arm->request.bytes, n, (uint64_t)arm->request.offset));
+			: disk_node_write(arm->thing, arm->request.bytes, n, (uint64_t)arm->request.offset,
+				arm->request.code == KERNEL_WRITE_DSYNC));
 		return false;
 	}
 	if (arm->request.code == KERNEL_SYNC) {
@@ -606,6 +609,8 @@ static bool write_run(struct arm *arm)
 		n = content->size_max - content->size;
 	memcpy(content->bytes + content->size, arm->request.bytes, n);
 	content->size += n;
+	if (arm->request.code == KERNEL_WRITE_DSYNC)
+		arm->thing->synced = content->size;
 	arm_end(arm, n > 0 || arm->request.size == 0 ? (int64_t)n : -ENOSPC);
 	return false;
 }
@@ -638,7 +643,7 @@ static void arm_cancel(struct arm *arm)
 	struct world *world = arm->kernel->world;
 
 	/* A write or sync that runs in a worker cannot be cancelled. */
-	if (arm->request.code == KERNEL_WRITE || arm->request.code == KERNEL_SYNC)
+	if (arm->request.code == KERNEL_WRITE || arm->request.code == KERNEL_WRITE_DSYNC || arm->request.code == KERNEL_SYNC)
 		return;
 	if (arm_ready(arm) && dice_chance(&world->dice, 50) && !arm_run(arm))
 		return;
@@ -719,6 +724,7 @@ static void arm_begin(struct kernel *kernel, const struct submission *submission
 			? UINT64_MAX : world->now_ns + dice_scaled(&world->dice, 10000, 80 * WORLD_MS);
 		return;
 	case KERNEL_WRITE:
+	case KERNEL_WRITE_DSYNC:
 	case KERNEL_SYNC:
 		arm->outcome_ns = world->now_ns + dice_scaled(&world->dice, 10000, 20 * WORLD_MS);
 		return;

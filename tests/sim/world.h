@@ -107,6 +107,7 @@ struct thing {
 	struct stream content;
 	uint64_t synced;
 	struct node *node;               /* of tests/sim/disk.c; NULL: the bytes above are all there is */
+	bool direct;                     /* … written past the page cache: in whole pages only */
 };
 
 struct world {

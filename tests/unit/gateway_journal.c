@@ -4,6 +4,9 @@
 
 #include "tests/unit/journal_files.h"
 
+#include <sys/stat.h>
+#include <unistd.h>
+
 #define TURNS_MAX 1000000u
 
 struct waited {
@@ -251,6 +254,78 @@ Test(gateway_journal, a_full_segment_is_followed_by_the_next)
 	found(&r, &recovery);
 	cr_assert_eq(r.seen, 20);
 	cr_assert_eq(recovery.heads[0].segment_first, 19);
+	recovery_free(&recovery);
+}
+
+static uint64_t file_bytes(const char *name)
+{
+	struct stat status;
+	char path[256];
+
+	file_path(path, 0, name);
+	cr_assert_eq(stat(path, &status), 0);
+	return (uint64_t)status.st_size;
+}
+
+/* What a killed process leaves: zeros that the next blocks would have been written over. */
+static void killed_here(const char *name, uint64_t bytes)
+{
+	char path[256];
+
+	file_path(path, 0, name);
+	cr_assert_eq(truncate(path, (off_t)bytes), 0);
+}
+
+Test(gateway_journal, whole_pages_are_written_over_zeros_and_the_next_start_goes_on_within_a_page)
+{
+	static const size_t sizes[] = { 0, 3000, 1, 4000, 7, 2500 };
+	struct recovery recovery;
+	struct journal_head head = { 0 };
+	uint64_t records = 0;
+	char name[256];
+	struct rig r;
+
+	for (unsigned life = 0; life < 12; life++) {
+		rig_open(&r, JOURNAL_ALWAYS, 1 << 18, 1 << 30);
+		cr_assert_eq(r.seen, records);
+		for (unsigned i = 0; i < 8; i++) {
+			struct waited w;
+
+			cr_assert_null(appended(&r, &w, sizes[(life + i) % array_count(sizes)]));
+			settle_all(&r, i + 1);
+			cr_assert_null(w.failure);
+			records++;
+		}
+		cr_assert_eq(files_with(0, ".journal", name), 1);
+		cr_assert_eq(file_bytes(name), 1 << 18, "the segment is not zeroed ahead");
+		cr_assert_eq(journal_statistics(r.journal)->syncs, 8, "one write, synced, for each");
+		rig_close(&r, NULL, &head);
+		cr_assert_eq(file_bytes(name), head.segment_bytes, "zeros are left behind the last block");
+		if (life % 3 == 1)
+			killed_here(name, 1 << 18);
+		if (life % 3 == 2)
+			killed_here(name, page_end(head.segment_bytes) + DISK_PAGE_BYTES);
+	}
+	found(&r, &recovery);
+	cr_assert_eq(r.seen, records);
+	cr_assert_eq(recovery.report.torn_bytes, 0, "zeros are taken for the torn end of a write");
+	cr_assert_arr_eq(recovery.heads[0].chain, head.chain, RECORD_CHAIN_BYTES);
+	recovery_free(&recovery);
+}
+
+Test(gateway_journal, a_block_of_a_megabyte_has_its_zeros_written_first)
+{
+	struct recovery recovery;
+	struct waited w[512];
+	struct rig r;
+
+	rig_open(&r, JOURNAL_ALWAYS, 4096, 1 << 30);
+	for (unsigned i = 0; i < array_count(w); i++)
+		cr_assert_null(appended(&r, &w[i], 4000));
+	settle_all(&r, array_count(w));
+	rig_close(&r, NULL, NULL);
+	found(&r, &recovery);
+	cr_assert_eq(r.seen, array_count(w));
 	recovery_free(&recovery);
 }
 
