@@ -1,8 +1,10 @@
 """upstreams.py: what stands behind the gateway in these tests: a script, a real nginx, a real WebSocket server."""
 import asyncio
+import contextlib
 import hashlib
 import os
 import pathlib
+import random
 import shutil
 import socket
 import subprocess
@@ -13,9 +15,12 @@ from wire import PATIENCE_S, Closed, Request, Wire
 
 
 def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    """Below those that outgoing connections are given: one of these could take it before it is listened at. Other tests run beside."""
+    while True:
+        port = random.randrange(10000, 32000)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 class RawUpstream:
