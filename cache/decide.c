@@ -1,4 +1,4 @@
-/* cache/decide.c — books, commands, permits.
+/* cache/decide.c — books and commands.
  *
  * The decider keeps a *book* for the study and for each site that a command has touched. A book says
  *
@@ -17,14 +17,13 @@
  * A site without a book is open to all cores, and its booked count is what it was when the gateway began (`base`). */
 #include "cache/decide.h"
 
+#include "cache/permits.h"
 #include "cache/reservations.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 #define DECIDER_MAGIC 0x64656369u /* "deci" */
-#define PERMITS_MAGIC 0x7065726du /* "perm" */
-#define PERMITS_BLOCK_SITES 64u
 
 /* One allotment is this part of what each core could have … */
 #define ALLOTMENT_PART 2
@@ -65,9 +64,10 @@ struct decider {
 	unsigned cores, sites_max, reservations_max;
 	bool restored;
 	struct book *study;
+	struct book *none;               /* of COUNT_SITE_NONE: as any site is before it is entered, held by nobody. It stays so */
 	struct count_rules study_public; /* as published */
 	struct reservations *reservations;
-	uint32_t *closed;                /* sites that were open to no core when cores began; written once, for permits_new */
+	uint32_t *closed;                /* sites that were open to no core when cores began; written once */
 	unsigned closed_count;
 	bool study_closed;
 	struct place places[];
@@ -83,16 +83,6 @@ static bool is_nothing(const int64_t by[COUNT_KINDS])
 	static const int64_t nothing[COUNT_KINDS];
 
 	return memcmp(by, nothing, sizeof(nothing)) == 0;
-}
-
-/* What a core may be permitted to do by itself. */
-static bool is_plain_raise(const int64_t by[COUNT_KINDS])
-{
-	for (unsigned kind = 0; kind < COUNT_KINDS; kind++) {
-		if (by[kind] < 0)
-			return false;
-	}
-	return by[COUNT_WITHDRAWN] == 0 && !is_nothing(by);
 }
 
 /* --- books --------------------------------------------------------------------------------------------------------- */
@@ -118,6 +108,8 @@ static struct book *book_find(const struct decider *d, uint32_t site)
 	cache_check(d->magic == DECIDER_MAGIC);
 	if (site == COUNT_STUDY)
 		return d->study;
+	if (site == COUNT_SITE_NONE)
+		return d->none;
 	cache_check(site < d->sites_max);
 	return d->places[site].book;
 }
@@ -144,7 +136,10 @@ static int64_t book_free(const struct book *book)
  * holders have under way, and nothing may be lower. */
 static void book_look(const struct decider *d, const struct book *book, struct count_site *found, uint64_t *seen_ns)
 {
-	count_look(d->count, book->site, found);
+	if (book == d->none)
+		memset(found, 0, sizeof(*found));
+	else
+		count_look(d->count, book->site, found);
 	for (unsigned kind = 0; kind < COUNT_KINDS; kind++)
 		found->n[kind] += book->pending[kind];
 	found->count = count_of(found->n);
@@ -248,16 +243,11 @@ static enum decision told(struct decider *d, struct book *book, bool *waits, enu
 	return recall;
 }
 
-static enum decision refused(struct outcome *outcome, enum count_refusal refusal)
-{
-	outcome->refusal = refusal;
-	return DECIDED;
-}
-
 /* The decider records, so its own line and the memory for what it will publish come first. */
 static bool line_has_room(struct decider *d, uint32_t site)
 {
-	enum count_answer answer = count_reserve(d->count, 0, site);
+	/* A site that is not entered has room itself, and the study's line is asked. */
+	enum count_answer answer = count_reserve(d->count, 0, site == COUNT_SITE_NONE ? COUNT_STUDY : site);
 
 	cache_check(answer == COUNT_OK || answer == COUNT_LINE_SPENT);
 	return answer == COUNT_OK;
@@ -312,7 +302,7 @@ static void offer(struct decider *d, struct book *book, const struct command *co
 {
 	int64_t room, study_room = 0;
 
-	if (!command->asks || !is_plain_raise(command->by))
+	if (!command->asks || !permits_cover(command->by))
 		return;
 	if (!book_offer(d, book, asker, command->taken_site, &room))
 		return;
@@ -324,43 +314,68 @@ static void offer(struct decider *d, struct book *book, const struct command *co
 	outcome->grant_study = study_room;
 }
 
-static enum decision decide_change(struct decider *d, struct book *book, struct command *command, unsigned asker, struct outcome *outcome)
+/* What the rules say of a command. Where they refuse nothing, what else it takes: */
+struct judgement {
+	enum count_refusal refusal;
+	enum fit site, study;            /* FITS_PERHAPS: what cores hold of it must come back first */
+	bool records;                    /* something that needs room in the line */
+};
+
+static struct judgement refused(enum count_refusal refusal)
 {
-	const int64_t *by = command->by, more = count_of(by);
-	struct effect *effect = &outcome->effect;
-	enum fit floor, site, study;
+	return (struct judgement){ .refusal = refusal };
+}
+
+/* Room for so much more, in the site and in the study. */
+static struct judgement judge_room(const struct decider *d, const struct book *book, int64_t more, uint64_t *seen_ns)
+{
+	struct judgement judgement = { .records = true };
+
+	judgement.site = book_fit_room(d, book, more, seen_ns);
+	if (judgement.site == FITS_NOT)
+		return refused(REFUSAL_SITE_CAP);
+	judgement.study = book_fit_room(d, d->study, more, seen_ns);
+	return judgement.study == FITS_NOT ? refused(REFUSAL_STUDY_CAP) : judgement;
+}
+
+/* ---- a change ---- */
+
+static struct judgement judge_change(const struct decider *d, const struct book *book, const struct command *command, uint64_t *seen_ns)
+{
+	const int64_t *by = command->by;
+	struct judgement judgement;
+	enum fit floor;
 
 	for (unsigned kind = 0; kind < COUNT_KINDS; kind++)
 		cache_check(by[kind] >= -COUNT_BY_MAX && by[kind] <= COUNT_BY_MAX);
 	if (book->rules.status == COUNT_CLOSED)
-		return refused(outcome, REFUSAL_SITE_CLOSED);
+		return refused(REFUSAL_SITE_CLOSED);
 	if (book->rules.status == COUNT_PAUSED && (by[COUNT_SCREENED] > 0 || by[COUNT_ENROLLED] > 0))
-		return refused(outcome, REFUSAL_SITE_PAUSED);
-	floor = book_fit_floor(d, book, by, &outcome->seen_ns);
+		return refused(REFUSAL_SITE_PAUSED);
+	floor = book_fit_floor(d, book, by, seen_ns);
 	if (floor == FITS_NOT)
-		return refused(outcome, REFUSAL_BELOW_ZERO);
-	site = book_fit_room(d, book, more, &outcome->seen_ns);
-	if (site == FITS_NOT)
-		return refused(outcome, REFUSAL_SITE_CAP);
-	study = book_fit_room(d, d->study, more, &outcome->seen_ns);
-	if (study == FITS_NOT)
-		return refused(outcome, REFUSAL_STUDY_CAP);
-	if (!line_has_room(d, book->site))
-		return refused(outcome, REFUSAL_COUNT_FULL);
-	if (floor == FITS_PERHAPS || site == FITS_PERHAPS)
-		return told(d, book, &command->waits_site, RECALL_SITE);
-	if (study == FITS_PERHAPS)
-		return told(d, d->study, &command->waits_study, RECALL_STUDY);
+		return refused(REFUSAL_BELOW_ZERO);
+	judgement = judge_room(d, book, count_of(by), seen_ns);
+	judgement.records = !is_nothing(by);
+	if (floor == FITS_PERHAPS)
+		judgement.site = FITS_PERHAPS;
+	return judgement;
+}
 
-	memcpy(effect->by, by, sizeof(effect->by));
-	effect->nothing = is_nothing(by);
+static void change_decided(struct decider *d, struct book *book, const struct command *command, unsigned asker, struct outcome *outcome)
+{
+	struct effect *effect = &outcome->effect;
+
+	memcpy(effect->by, command->by, sizeof(effect->by));
+	effect->nothing = is_nothing(command->by);
 	if (!effect->nothing) {
-		book_decided(book, by);
-		book_decided(d->study, by);
+		book_decided(book, command->by);
+		book_decided(d->study, command->by);
 	}
 	offer(d, book, command, asker, outcome);
-	return DECIDED;
 }
+
+/* ---- rules ---- */
 
 /* Would these rules forbid what cores that hold something may do without asking? */
 static bool forbids(const struct book *book, const struct count_rules *rules)
@@ -373,49 +388,78 @@ static bool forbids(const struct book *book, const struct count_rules *rules)
 	       (book->unbounded > 0 || rules->cap - rules->reserved - book->booked - book->allotted < 0);
 }
 
-static enum decision decide_rules(struct decider *d, struct book *book, struct command *command, struct outcome *outcome)
+/* The rules as they are to be. False: they are so already, and nothing is recorded. The first rules of a site are recorded whatever they
+ * are: from then on the site is known. */
+static bool rules_wanted(const struct book *book, const struct command *command, struct count_rules *rules)
 {
-	const bool of_study = book == d->study;
-	bool *waits = of_study ? &command->waits_study : &command->waits_site;
-	const enum decision recall = of_study ? RECALL_STUDY : RECALL_SITE;
-	struct effect *effect = &outcome->effect;
-	struct count_rules rules = book->rules;
-	struct count_site found;
+	*rules = book->rules;
+	if (command->sets_status)
+		rules->status = command->status;
+	if (command->sets_cap)
+		rules->cap = command->cap;
+	if (!command->sets_status && !command->sets_cap)
+		return false;
+	return rules->changes == 0 || rules->status != book->rules.status || rules->cap != book->rules.cap;
+}
 
-	cache_check(!of_study || (!command->sets_status && !command->if_match && !command->if_none_match));
+static bool condition_meets(const struct condition *condition, uint64_t revision)
+{
+	if (condition->any)
+		return revision > 0;
+	for (unsigned i = 0; i < condition->revision_count; i++) {
+		if (condition->revisions[i] == revision)
+			return true;
+	}
+	return false;
+}
+
+static struct judgement judge_rules(const struct decider *d, const struct book *book, const struct command *command, uint64_t *seen_ns)
+{
+	const struct condition *match = &command->if_match, *none = &command->if_none_match;
+	const bool of_study = book == d->study, has_condition = match->given || none->given;
+	struct judgement judgement = { 0 };
+	struct count_rules rules;
+	struct count_site found;
+	enum fit fit = FITS;
+
+	cache_check(!of_study || (!command->sets_status && !has_condition));
 	cache_check(!command->sets_cap || (command->cap >= COUNT_NO_CAP && command->cap <= SHARD_LINE_MAX));
-	if (command->if_match || command->if_none_match) {
-		book_look(d, book, &found, &outcome->seen_ns);
+	if (has_condition) {
+		book_look(d, book, &found, seen_ns);
 		/* It may be higher by what others have under way: a revision that has passed does not come again, and of one that is to come nobody can
 		 * know. */
-		if ((command->if_match && found.revision != command->revision) || (command->if_none_match && found.revision != 0))
-			return refused(outcome, REFUSAL_SITE_CHANGED);
+		if ((match->given && !condition_meets(match, found.revision)) || (none->given && condition_meets(none, found.revision)))
+			return refused(REFUSAL_SITE_CHANGED);
 		if (book->holders > 0)
-			return told(d, book, waits, recall);
+			fit = FITS_PERHAPS;
 	}
-	if (command->sets_status)
-		rules.status = command->status;
-	if (command->sets_cap)
-		rules.cap = command->cap;
+	judgement.records = rules_wanted(book, command, &rules);
+	if (judgement.records && forbids(book, &rules))
+		fit = FITS_PERHAPS;
+	*(of_study ? &judgement.study : &judgement.site) = fit;
+	return judgement;
+}
+
+static void rules_decided(struct decider *d, struct book *book, const struct command *command, struct outcome *outcome)
+{
+	struct effect *effect = &outcome->effect;
+	struct count_site found;
+
 	effect->rules_before = book->rules;
-	/* The first rules of a site are recorded whatever they are: from then on the site is known. */
-	if (!(command->sets_status || command->sets_cap) ||
-	    (rules.changes > 0 && rules.status == book->rules.status && rules.cap == book->rules.cap)) {
-		effect->rules = rules;
-		effect->nothing = true;
-		return DECIDED;
+	effect->nothing = !rules_wanted(book, command, &effect->rules);
+	if (effect->nothing)
+		return;
+	if (effect->rules.changes == 0) {
+		book_look(d, book, &found, &outcome->seen_ns);
+		outcome->founds = found.revision == 0;
 	}
-	if (!line_has_room(d, book->site))
-		return refused(outcome, REFUSAL_COUNT_FULL);
-	if (forbids(book, &rules))
-		return told(d, book, waits, recall);
-	rules.changes++;
-	book->rules = rules;
+	effect->rules.changes++;
+	book->rules = effect->rules;
 	book->pending_changes++;
 	book->pending_rules++;
-	effect->rules = rules;
-	return DECIDED;
 }
+
+/* ---- reservations ---- */
 
 /* `reserved` changes by this much, of the site and of the study. */
 static void reserve_decided(struct decider *d, struct book *book, int64_t more, struct effect *effect)
@@ -428,119 +472,129 @@ static void reserve_decided(struct decider *d, struct book *book, int64_t more, 
 	effect->rules = book->rules;
 }
 
-static enum decision decide_reserve(struct decider *d, struct book *book, struct command *command, struct outcome *outcome)
+static struct judgement judge_reserve(const struct decider *d, const struct book *book, const struct command *command, uint64_t *seen_ns)
 {
-	struct effect *effect = &outcome->effect;
-	enum fit site, study;
-
 	cache_check(command->amount >= 1 && command->amount <= COUNT_BY_MAX && command->reservation != 0);
 	if (book->rules.status != COUNT_RECRUITING)
-		return refused(outcome, book->rules.status == COUNT_CLOSED ? REFUSAL_SITE_CLOSED : REFUSAL_SITE_PAUSED);
+		return refused(book->rules.status == COUNT_CLOSED ? REFUSAL_SITE_CLOSED : REFUSAL_SITE_PAUSED);
 	if (reservations_count(d->reservations) >= d->reservations_max)
-		return refused(outcome, REFUSAL_RESERVATIONS_FULL);
-	site = book_fit_room(d, book, command->amount, &outcome->seen_ns);
-	if (site == FITS_NOT)
-		return refused(outcome, REFUSAL_SITE_CAP);
-	study = book_fit_room(d, d->study, command->amount, &outcome->seen_ns);
-	if (study == FITS_NOT)
-		return refused(outcome, REFUSAL_STUDY_CAP);
-	if (!line_has_room(d, book->site))
-		return refused(outcome, REFUSAL_COUNT_FULL);
-	if (site == FITS_PERHAPS)
-		return told(d, book, &command->waits_site, RECALL_SITE);
-	if (study == FITS_PERHAPS)
-		return told(d, d->study, &command->waits_study, RECALL_STUDY);
+		return refused(REFUSAL_RESERVATIONS_FULL);
+	return judge_room(d, book, command->amount, seen_ns);
+}
+
+static void reservation_made(struct decider *d, struct book *book, const struct command *command, struct effect *effect)
+{
 	reservations_add(d->reservations, command->reservation, book->site, command->amount, command->expires_ms);
 	reserve_decided(d, book, command->amount, effect);
 	effect->reservation = command->reservation;
 	effect->expires_ms = command->expires_ms;
 	effect->amount = command->amount;
-	return DECIDED;
 }
 
-static enum decision decide_confirm(struct decider *d, struct book *book, struct command *command, const struct reservation *reservation,
-	struct outcome *outcome)
+static struct judgement judge_confirm(const struct decider *d, const struct book *book, int64_t amount, uint64_t *seen_ns)
 {
-	const int64_t amount = reservation->amount;
-	struct effect *effect = &outcome->effect;
-	enum fit site, study;
+	struct judgement judgement = { .records = true };
 
 	if (book->rules.status != COUNT_RECRUITING)
-		return refused(outcome, book->rules.status == COUNT_CLOSED ? REFUSAL_SITE_CLOSED : REFUSAL_SITE_PAUSED);
-	site = book_fit_confirm(d, book, amount, &outcome->seen_ns);
-	if (site == FITS_NOT)
-		return refused(outcome, REFUSAL_SITE_CAP);
-	study = book_fit_confirm(d, d->study, amount, &outcome->seen_ns);
-	if (study == FITS_NOT)
-		return refused(outcome, REFUSAL_STUDY_CAP);
-	if (!line_has_room(d, book->site))
-		return refused(outcome, REFUSAL_COUNT_FULL);
-	if (site == FITS_PERHAPS)
-		return told(d, book, &command->waits_site, RECALL_SITE);
-	if (study == FITS_PERHAPS)
-		return told(d, d->study, &command->waits_study, RECALL_STUDY);
-	effect->reservation = command->reservation;
-	effect->amount = amount;
-	effect->by[COUNT_ENROLLED] = amount;
-	reservations_remove(d->reservations, command->reservation);
-	reserve_decided(d, book, -amount, effect);
-	book_decided(book, effect->by);
-	book_decided(d->study, effect->by);
-	return DECIDED;
+		return refused(book->rules.status == COUNT_CLOSED ? REFUSAL_SITE_CLOSED : REFUSAL_SITE_PAUSED);
+	judgement.site = book_fit_confirm(d, book, amount, seen_ns);
+	if (judgement.site == FITS_NOT)
+		return refused(REFUSAL_SITE_CAP);
+	judgement.study = book_fit_confirm(d, d->study, amount, seen_ns);
+	return judgement.study == FITS_NOT ? refused(REFUSAL_STUDY_CAP) : judgement;
 }
 
-static void release(struct decider *d, struct book *book, const struct reservation *reservation, struct effect *effect)
-{
-	effect->kind = COMMAND_RELEASE;
-	effect->site = book->site;
-	effect->reservation = reservation->number;
-	effect->amount = reservation->amount;
-	reservations_remove(d->reservations, effect->reservation);
-	reserve_decided(d, book, -effect->amount, effect);
-	book->freed += effect->amount;
-	d->study->freed += effect->amount;
-}
-
-static enum decision decide_reserved(struct decider *d, struct book *book, struct command *command, uint64_t now_ms, struct outcome *outcome)
+/* A release is always possible. */
+static struct judgement judge_reserved(const struct decider *d, const struct book *book, const struct command *command, uint64_t now_ms,
+	uint64_t *seen_ns)
 {
 	const struct reservation *reservation = reservations_find(d->reservations, command->reservation);
 
 	if (reservation == NULL || reservation->site != book->site || reservation->expires_ms <= now_ms)
-		return refused(outcome, REFUSAL_RESERVATION_UNKNOWN);
-	if (command->kind == COMMAND_CONFIRM)
-		return decide_confirm(d, book, command, reservation, outcome);
-	release(d, book, reservation, &outcome->effect);
-	return DECIDED;
+		return refused(REFUSAL_RESERVATION_UNKNOWN);
+	return command->kind == COMMAND_CONFIRM ? judge_confirm(d, book, reservation->amount, seen_ns) : (struct judgement){ 0 };
+}
+
+/* Confirmed, released or expired. */
+static void reservation_over(struct decider *d, struct book *book, uint64_t number, struct effect *effect)
+{
+	effect->reservation = number;
+	effect->amount = reservations_find(d->reservations, number)->amount;
+	reservations_remove(d->reservations, number);
+	reserve_decided(d, book, -effect->amount, effect);
+	if (effect->kind == COMMAND_CONFIRM) {
+		effect->by[COUNT_ENROLLED] = effect->amount;
+		book_decided(book, effect->by);
+		book_decided(d->study, effect->by);
+	} else {
+		book->freed += effect->amount;
+		d->study->freed += effect->amount;
+	}
+}
+
+/* ---- any ---- */
+
+static struct judgement judge(const struct decider *d, const struct book *book, const struct command *command, uint64_t now_ms, uint64_t *seen_ns)
+{
+	switch (command->kind) {
+	case COMMAND_CHANGE:
+		return judge_change(d, book, command, seen_ns);
+	case COMMAND_RULES:
+		return judge_rules(d, book, command, seen_ns);
+	case COMMAND_RESERVE:
+		return judge_reserve(d, book, command, seen_ns);
+	case COMMAND_CONFIRM:
+	case COMMAND_RELEASE:
+		break;
+	}
+	return judge_reserved(d, book, command, now_ms, seen_ns);
+}
+
+static void decided(struct decider *d, struct book *book, const struct command *command, unsigned asker, struct outcome *outcome)
+{
+	switch (command->kind) {
+	case COMMAND_CHANGE:
+		change_decided(d, book, command, asker, outcome);
+		break;
+	case COMMAND_RULES:
+		rules_decided(d, book, command, outcome);
+		break;
+	case COMMAND_RESERVE:
+		reservation_made(d, book, command, &outcome->effect);
+		break;
+	case COMMAND_CONFIRM:
+	case COMMAND_RELEASE:
+		reservation_over(d, book, command->reservation, &outcome->effect);
+		break;
+	}
 }
 
 enum decision decider_decide(struct decider *d, struct command *command, unsigned asker, uint64_t now_ms, struct outcome *outcome)
 {
 	struct book *book = book_of(d, command->site);
-	enum decision decision = DECIDED;
+	struct judgement judgement;
 
 	cache_check(d->restored && asker < d->cores);
 	cache_check(command->site != COUNT_STUDY || command->kind == COMMAND_RULES);
 	memset(outcome, 0, sizeof(*outcome));
 	outcome->effect.kind = command->kind;
 	outcome->effect.site = command->site;
-	switch (command->kind) {
-	case COMMAND_CHANGE:
-		decision = decide_change(d, book, command, asker, outcome);
-		break;
-	case COMMAND_RULES:
-		decision = decide_rules(d, book, command, outcome);
-		break;
-	case COMMAND_RESERVE:
-		decision = decide_reserve(d, book, command, outcome);
-		break;
-	case COMMAND_CONFIRM:
-	case COMMAND_RELEASE:
-		decision = decide_reserved(d, book, command, now_ms, outcome);
-		break;
+	judgement = judge(d, book, command, now_ms, &outcome->seen_ns);
+	if (judgement.refusal == REFUSAL_NONE && judgement.records && !line_has_room(d, command->site))
+		judgement.refusal = REFUSAL_COUNT_FULL;
+	outcome->refusal = judgement.refusal;
+	if (judgement.refusal == REFUSAL_NONE) {
+		if (judgement.site == FITS_PERHAPS)
+			return told(d, book, &command->waits_site, RECALL_SITE);
+		if (judgement.study == FITS_PERHAPS)
+			return told(d, d->study, &command->waits_study, RECALL_STUDY);
+		/* Now it would be done, and nothing that is refused founds a site. */
+		if (command->site == COUNT_SITE_NONE && judgement.records)
+			return ENTER_SITE;
+		decided(d, book, command, asker, outcome);
 	}
-	if (decision == DECIDED)
-		decider_forget(d, command);
-	return decision;
+	decider_forget(d, command);
+	return DECIDED;
 }
 
 void decider_forget(struct decider *d, struct command *command)
@@ -581,13 +635,14 @@ void decider_recalled(struct decider *d, uint32_t site, unsigned core, int64_t r
 
 void decider_publish(struct decider *d, const struct effect *effect, uint64_t stamp_ns)
 {
-	struct book *book = book_of(d, effect->site);
+	struct book *book;
 	const struct count_rules *study = NULL;
 	struct count_rules rules = effect->rules;
 	const bool counts = !is_nothing(effect->by);
 
 	if (effect->nothing)
 		return;
+	book = book_of(d, effect->site);
 	if (counts) {
 		book_published(book, effect->by);
 		book_published(d->study, effect->by);
@@ -630,9 +685,8 @@ bool decider_expire(struct decider *d, uint64_t now_ms, struct effect *effect)
 	cache_check(d->magic == DECIDER_MAGIC && d->restored);
 	if (reservation == NULL || reservation->expires_ms > now_ms)
 		return false;
-	memset(effect, 0, sizeof(*effect));
-	effect->expired = true;
-	release(d, book_of(d, reservation->site), reservation, effect);
+	*effect = (struct effect){ .kind = COMMAND_RELEASE, .expired = true, .site = reservation->site };
+	reservation_over(d, book_of(d, reservation->site), reservation->number, effect);
 	return true;
 }
 
@@ -679,6 +733,7 @@ struct decider *decider_new(struct count *count, unsigned cores, unsigned reserv
 	d->reservations_max = reservations_max;
 	d->reservations = reservations_new();
 	d->study = book_new(d, COUNT_STUDY, 0, WAY_NONE);
+	d->none = book_new(d, COUNT_SITE_NONE, 0, WAY_NONE);
 	return d;
 }
 
@@ -691,6 +746,7 @@ void decider_free(struct decider *d)
 		free(d->places[site].book);
 	reservations_free(d->reservations);
 	free(d->study);
+	free(d->none);
 	free(d->closed);
 	d->magic = 0;
 	free(d);
@@ -756,141 +812,19 @@ void decider_restored(struct decider *d)
 	d->restored = true;
 }
 
-/* --- permits ----------------------------------------------------------------------------------------------------------- */
-
-enum permit_way { PERMIT_OPEN /* the first, so that zeroed memory says it */, PERMIT_ALLOTTED, PERMIT_CLOSED };
-
-/* `taken` may be below 0: what was given back after a recall had told it as spent. The decider has it booked, so it may be spent. */
-struct permit {
-	int64_t room;                    /* PERMIT_ALLOTTED: since the last recall */
-	int64_t taken;                   /* … of it */
-	enum permit_way way;
-};
-
-struct permits {
-	uint32_t magic;
-	unsigned sites_max;
-	struct permit study;
-	struct permit *blocks[];         /* NULL: all open, nothing taken */
-};
-
-static struct permit *permit_find(const struct permits *p, uint32_t site)
+bool decider_closed(const struct decider *d, unsigned place, uint32_t *site)
 {
-	struct permit *block;
-
-	cache_check(p->magic == PERMITS_MAGIC);
-	cache_check(site < p->sites_max);
-	block = p->blocks[site / PERMITS_BLOCK_SITES];
-	return block == NULL ? NULL : &block[site % PERMITS_BLOCK_SITES];
-}
-
-static struct permit *permit_of(struct permits *p, uint32_t site)
-{
-	if (site == COUNT_STUDY)
-		return &p->study;
-	if (permit_find(p, site) == NULL) {
-		struct permit *block = calloc(PERMITS_BLOCK_SITES, sizeof(*block));
-
-		cache_check(block != NULL);
-		p->blocks[site / PERMITS_BLOCK_SITES] = block;
-	}
-	return permit_find(p, site);
-}
-
-static int64_t permit_left(const struct permit *permit)
-{
-	switch (permit->way) {
-	case PERMIT_OPEN:
-		return PERMIT_UNBOUNDED - permit->taken;
-	case PERMIT_ALLOTTED:
-		return permit->room - permit->taken;
-	case PERMIT_CLOSED:
-		break;
-	}
-	return 0;
-}
-
-struct permits *permits_new(const struct decider *d, unsigned core)
-{
-	struct permits *p;
-
-	cache_check(d->magic == DECIDER_MAGIC && core < d->cores);
-	p = calloc(1, sizeof(*p) + (d->sites_max / PERMITS_BLOCK_SITES + 1) * sizeof(p->blocks[0]));
-	cache_check(p != NULL);
-	p->magic = PERMITS_MAGIC;
-	p->sites_max = d->sites_max;
-	for (unsigned i = 0; i < d->closed_count; i++)
-		permit_of(p, d->closed[i])->way = PERMIT_CLOSED;
-	if (d->study_closed)
-		p->study.way = PERMIT_CLOSED;
-	return p;
-}
-
-void permits_free(struct permits *p)
-{
-	if (p == NULL)
-		return;
-	cache_check(p->magic == PERMITS_MAGIC);
-	for (unsigned i = 0; i <= p->sites_max / PERMITS_BLOCK_SITES; i++)
-		free(p->blocks[i]);
-	p->magic = 0;
-	free(p);
-}
-
-bool permits_take(struct permits *p, uint32_t site, const int64_t by[COUNT_KINDS])
-{
-	struct permit *permit = permit_of(p, site);
-	const int64_t more = count_of(by);
-
-	if (!is_plain_raise(by) || permit->way == PERMIT_CLOSED)
+	cache_check(d->magic == DECIDER_MAGIC && d->restored);
+	if (place < d->closed_count)
+		*site = d->closed[place];
+	else if (place == d->closed_count && d->study_closed)
+		*site = COUNT_STUDY;
+	else
 		return false;
-	/* What does not move the count needs no room, and the study has nothing to say to it. */
-	if (more > 0 && (permit_left(permit) < more || permit_left(&p->study) < more))
-		return false;
-	permit->taken += more;
-	p->study.taken += more;
 	return true;
 }
 
-void permits_give_back(struct permits *p, uint32_t site, const int64_t by[COUNT_KINDS])
+unsigned decider_sites_max(const struct decider *d)
 {
-	permit_of(p, site)->taken -= count_of(by);
-	p->study.taken -= count_of(by);
-}
-
-void permits_ask(const struct permits *p, struct command *command)
-{
-	const struct permit *permit;
-
-	if (command->kind != COMMAND_CHANGE || !is_plain_raise(command->by))
-		return;
-	permit = permit_find(p, command->site);
-	command->asks = true;
-	command->taken_site = permit == NULL ? 0 : permit->taken;
-	command->taken_study = p->study.taken;
-}
-
-void permits_grant(struct permits *p, uint32_t site, int64_t room)
-{
-	struct permit *permit = permit_of(p, site);
-
-	cache_check(room > 0);
-	if (room == PERMIT_UNBOUNDED) {
-		permit->way = PERMIT_OPEN;
-		permit->room = 0;
-		return;
-	}
-	cache_check(permit->way != PERMIT_OPEN);
-	permit->way = PERMIT_ALLOTTED;
-	permit->room += room;
-}
-
-int64_t permits_recall(struct permits *p, uint32_t site)
-{
-	struct permit *permit = permit_of(p, site);
-	int64_t left = permit_left(permit);
-
-	cache_check(permit->way != PERMIT_CLOSED);
-	*permit = (struct permit){ .way = PERMIT_CLOSED };
-	return left;
+	return d->sites_max;
 }

@@ -1,4 +1,4 @@
-/* cache/decide.h — the rules of counts: status, caps, floors, reservations; and how a core may raise a count without asking.
+/* cache/decide.h — the rules of counts: status, caps, floors, reservations; and how a core may raise a count without asking (cache/permits.h).
  *
  * One *decider* (core 0's) knows the rules. Every core has *permits*: for a site, and for the study as a whole, how much it may raise by
  * itself. A site that recruits and has no cap is open to all cores without a word. Where there is a cap, room under it is handed
@@ -6,6 +6,7 @@
  *
  *   a core:    permits_take ─ yes ─▶ a record, its own line                     no ─▶ permits_ask, and the command goes to the decider
  *   decider:   decide ─▶ DECIDED: an outcome, an effect to record and later to publish, perhaps an allotment for who asked
+ *                     ─▶ ENTER_SITE: it would be done, and its site is not in the directory yet: it is entered, and the command decided anew
  *                     ─▶ RECALL: what cores hold of this site (or of the study) is needed first. They are asked, each gives back what it
  *                        has not spent *after* what it did spend is durable; then the command is decided anew
  *
@@ -39,7 +40,7 @@
  *
  * Pure: no clock (the time is given), no I/O, no randomness.
  *
- * Owner: whoever made it.   Thread: the decider core 0's, which has taken that shard; permits their core's.   Units: patients; ms UTC.
+ * Owner: whoever made it.   Thread: the decider core 0's, which has taken that shard.   Units: patients; ms UTC.
  * Errors: enum count_refusal, an answer; memory that is spent stops the process.
  * Limits: COUNT_BY_MAX; reservations_max. */
 #ifndef CACHE_DECIDE_H
@@ -48,6 +49,7 @@
 #include "cache/count.h"
 
 #define COUNT_BY_MAX 1000000
+#define COUNT_SITE_NONE (UINT32_MAX - 1) /* in a command: a site that the directory does not have. Whatever is refused does not enter it */
 #define PERMIT_UNBOUNDED (INT64_MAX / 2) /* so that what was given back too much can still be added to it */
 
 enum count_refusal {              /* kept in the journal: numbers stay */
@@ -58,12 +60,21 @@ enum count_refusal {              /* kept in the journal: numbers stay */
 	REFUSAL_SITE_CLOSED = 4,
 	REFUSAL_BELOW_ZERO = 5,
 	REFUSAL_RESERVATION_UNKNOWN = 6, /* never made, confirmed, released or expired */
-	REFUSAL_SITE_CHANGED = 7,        /* If-Match */
+	REFUSAL_SITE_CHANGED = 7,        /* If-Match, If-None-Match */
 	REFUSAL_RESERVATIONS_FULL = 8,
 	REFUSAL_COUNT_FULL = 9,          /* COUNT_LINE_SPENT, on core 0 */
 };
 
 enum command_kind { COMMAND_CHANGE, COMMAND_RULES, COMMAND_RESERVE, COMMAND_CONFIRM, COMMAND_RELEASE };
+
+#define CONDITION_REVISIONS_MAX 8
+
+/* On the revision of a site at the moment of the change: one of these, or any above 0. */
+struct condition {
+	bool given, any;
+	unsigned revision_count;
+	uint64_t revisions[CONDITION_REVISIONS_MAX]; /* above 0: a site that never changed has none that a client could name */
+};
 
 struct command {
 	enum command_kind kind;
@@ -72,8 +83,7 @@ struct command {
 	bool sets_status, sets_cap;      /* COMMAND_RULES */
 	enum count_status status;
 	int64_t cap;                     /* COUNT_NO_CAP: none; else 0 to SHARD_LINE_MAX */
-	bool if_match, if_none_match;    /* COMMAND_RULES of a site: only if the revision is this one / only if the site has never changed (revision 0) */
-	uint64_t revision;
+	struct condition if_match, if_none_match; /* COMMAND_RULES of a site: only if this is met / only if that is not */
 	int64_t amount;                  /* COMMAND_RESERVE: 1 to COUNT_BY_MAX */
 	uint64_t reservation;            /* COMMAND_RESERVE: a fresh random number, not 0; CONFIRM, RELEASE: which */
 	uint64_t expires_ms;             /* COMMAND_RESERVE */
@@ -96,12 +106,13 @@ struct effect {
 	bool nothing;                    /* nothing changes: no record, and not published */
 };
 
-enum decision { DECIDED, RECALL_SITE, RECALL_STUDY };
+enum decision { DECIDED, RECALL_SITE, RECALL_STUDY, ENTER_SITE };
 
 struct outcome {
 	enum count_refusal refusal;
 	struct effect effect;            /* if not refused */
 	int64_t grant_site, grant_study; /* to the core that asked: PERMIT_UNBOUNDED, or so much; 0: none */
+	bool founds;                     /* COMMAND_RULES of a site of which nothing was recorded before */
 	uint64_t seen_ns;                /* the latest stamp of what it rests on in others' streams: the record, of a refusal too, has a later one */
 };
 
@@ -114,7 +125,8 @@ void decider_free(struct decider *);
 
 /* `asker`: the core whose client it is. RECALL_…: nothing has happened, and outcome is not filled in; ask the cores for which decider_holds says
  * so (of the command's site, or of COUNT_STUDY) and that are not asked already, give decider_recalled their answers, then ask again with
- * the same command. To keep recalls few, let a site's recall hold up commands of that site, and the study's all. */
+ * the same command. ENTER_SITE, only where the command's site is COUNT_SITE_NONE: nothing has happened; enter it (count_enter), make its memory
+ * (count_reserve), and ask again with its number. To keep recalls few, let a site's recall hold up commands of that site, and the study's all. */
 enum decision decider_decide(struct decider *, struct command *, unsigned asker, uint64_t now_ms, struct outcome *);
 bool decider_holds(const struct decider *, uint32_t site, unsigned core);  /* site may be COUNT_STUDY */
 void decider_recalled(struct decider *, uint32_t site, unsigned core, int64_t room);
@@ -143,21 +155,9 @@ bool decider_restore_release(struct decider *, uint64_t reservation);           
  * also where there was nothing to read; by a thread that has taken core 0's shard. */
 void decider_restored(struct decider *);
 
-/* ---- a core's permits ---- */
-
-struct permits;
-
-/* After decider_restored: what every core starts with. On any thread, even while the decider decides. */
-struct permits *permits_new(const struct decider *, unsigned core);
-void permits_free(struct permits *);
-
-/* May this core do it by itself? True: the room is taken. Only raising of screened, enrolled, randomised is ever permitted. */
-bool permits_take(struct permits *, uint32_t site, const int64_t by[COUNT_KINDS]);
-/* It surely did not happen after all (a record that was not even appended; one whose writing failed may be on the disk, and stays taken). */
-void permits_give_back(struct permits *, uint32_t site, const int64_t by[COUNT_KINDS]);
-/* permits_take said no to this command, which now goes to the decider: says what an allotment for it would come on top of. */
-void permits_ask(const struct permits *, struct command *);
-void permits_grant(struct permits *, uint32_t site, int64_t room);   /* adds; PERMIT_UNBOUNDED: no bound */
-int64_t permits_recall(struct permits *, uint32_t site);             /* all that is left of it, and from now on this core asks */
+/* For permits_new, on any thread, even while the decider decides: sites that were open to no core when all was read, by place 0, 1, 2 …, and
+ * COUNT_STUDY; false: no more. */
+bool decider_closed(const struct decider *, unsigned place, uint32_t *site);
+unsigned decider_sites_max(const struct decider *);
 
 #endif

@@ -39,7 +39,8 @@ enum record_kind {
 	RECORD_RELEASE = 7,       /* reservation */
 	RECORD_EXPIRE = 8,        /* reservation */
 	RECORD_REFUSE = 9,        /* a request with a key that was refused: outcome says why */
-	RECORD_CONFIGURATION = 10,/* something of the configuration changed while running: detail */
+	RECORD_CONFIGURATION = 10,/* something of the configuration changed, since the start before or while running: detail. In a snapshot, without an
+	                             actor: the words of the start */
 	/* In snapshots only. `sequence` is that of the last record whose effect is contained. */
 	RECORD_LINE = 64,         /* site, before: the line as it stands; changes, line_stamp */
 	RECORD_KEY = 65,          /* key, digest, outcome, reservation, expires, at_ms: a request that was answered */
@@ -52,7 +53,7 @@ struct record {
 	enum record_kind kind;
 	uint64_t sequence, stamp_ns;
 	struct record_text site;         /* empty: the study, or none */
-	struct record_text actor;        /* who: subject of the client's certificate, or "anonymous", or "postern" itself */
+	struct record_text actor;        /* who: subject of the client's certificate, or "anonymous", "administrator uid=… pid=…", "SIGHUP …", or "postern" itself */
 	struct record_text address;      /* from where */
 	struct record_text reason;
 	struct record_text request_id;
@@ -86,7 +87,7 @@ enum record_tag {
 
 /* The detail of RECORD_START and RECORD_STOP is words with one space between:
  *
- *   version VERSION cores N configuration HEX heads STREAM:SEQUENCE:HEX STREAM:SEQUENCE:HEX …
+ *   version VERSION cores N configuration HEX durability WORD … heads STREAM:SEQUENCE:HEX STREAM:SEQUENCE:HEX …
  *
  * Of these "cores N" says that the streams 0 to N - 1 are there, and what follows "heads", to the end, where streams are known to stand: the last
  * sequence (0: no record yet) and its chain, in hexadecimal, or the chain's beginning of 16 digits or more. So streams vouch for each other: what

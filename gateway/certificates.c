@@ -3,7 +3,9 @@
 #include "gateway/verdict.h"
 #include "tls/context.h"
 
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 const struct reason CERTIFICATES_BUSY = { "reload_busy", "the certificates are being read again already" };
 const struct reason CERTIFICATES_BAD = { "reload_failed", "a certificate file could not be used; what was in force stays" };
@@ -26,6 +28,7 @@ struct reload {
 	unsigned missing;                /* cores that have not answered */
 	bool failed;                     /* written by core 0 between its two messages */
 	bool again;                      /* somebody asked meanwhile, and need not be told */
+	char actor[CERTIFICATES_ACTOR_BYTES_MAX], actor_again[CERTIFICATES_ACTOR_BYTES_MAX];
 };
 
 /* ---- reading --------------------------------------------------------------------------------------------------------------- */
@@ -239,9 +242,11 @@ static void reload_end(struct reload *reload)
 {
 	struct worker *worker = reload->worker;
 	const bool again = reload->again;
+	char actor[CERTIFICATES_ACTOR_BYTES_MAX];
 
+	memcpy(actor, reload->actor_again, sizeof actor);
 	if (!reload->failed)
-		counting_note(worker, "certificates, authorities and revocation lists were read again, and are in force");
+		counting_note(worker, reload->actor, "certificates, authorities and revocation lists were read again, and are in force");
 	worker->reload_outcome = reload->failed ? &CERTIFICATES_INCOMPLETE : NULL;
 	log_say(worker->config->log.level, reload->failed ? CONFIG_LOG_ERROR : CONFIG_LOG_INFO, "%s",
 	        reload->failed ? CERTIFICATES_INCOMPLETE.sentence : "certificates: read again, and in force");
@@ -261,7 +266,7 @@ static void reload_end(struct reload *reload)
 	free(reload);
 	worker->reload = NULL;
 	if (again)
-		certificates_reload_by_signal(worker);
+		certificates_reload_by_signal(worker, actor);
 }
 
 static void swap_answered(struct core *core, struct message *message)
@@ -319,7 +324,7 @@ static void swap_prepare(struct core *to, struct message *message)
 	core_post(to, 0, &swap->message);
 }
 
-const struct reason *certificates_reload(struct worker *worker, struct task *wakes, struct tls_fault *fault)
+const struct reason *certificates_reload(struct worker *worker, const char *actor, struct task *wakes, struct tls_fault *fault)
 {
 	const unsigned listeners = worker->config->listener_count, cores = worker->gateway->cores.count;
 	struct tls_material **materials;
@@ -346,6 +351,7 @@ const struct reason *certificates_reload(struct worker *worker, struct task *wak
 		.missing = cores,
 	};
 	check(reload->swaps);
+	snprintf(reload->actor, sizeof reload->actor, "%s", actor);
 	for (unsigned i = 0; i < cores; i++) {
 		reload->swaps[i] = calloc(1, sizeof *reload->swaps[i]);
 		check(reload->swaps[i]);
@@ -355,16 +361,18 @@ const struct reason *certificates_reload(struct worker *worker, struct task *wak
 	return NULL;
 }
 
-void certificates_reload_by_signal(struct worker *worker)
+void certificates_reload_by_signal(struct worker *worker, const char *actor)
 {
 	struct tls_fault fault;
-	const struct reason *reason = certificates_reload(worker, NULL, &fault);
+	const struct reason *reason = certificates_reload(worker, actor, NULL, &fault);
 
 	/* Files may have changed since they were read: once more, when this time is over. */
-	if (reason == &CERTIFICATES_BUSY)
+	if (reason == &CERTIFICATES_BUSY) {
 		worker->reload->again = true;
-	else if (reason)
+		snprintf(worker->reload->actor_again, sizeof worker->reload->actor_again, "%s", actor);
+	} else if (reason) {
 		log_say(worker->config->log.level, CONFIG_LOG_ERROR, "SIGHUP: %s", reason->sentence);
+	}
 }
 
 const struct reason *certificates_reload_outcome(const struct worker *worker, bool *over)

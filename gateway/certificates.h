@@ -34,12 +34,14 @@ bool certificates_give_tickets(const struct config *);
 bool certificates_open(struct worker *);
 void certificates_close(struct worker *);
 
-/* On core 0. NULL: the files are read, and `wakes` is woken when all cores have them; otherwise CERTIFICATES_BAD with a sentence, or
+#define CERTIFICATES_ACTOR_BYTES_MAX 64
+
+/* On core 0. `actor`: who wants it, for the audit trail. NULL: the files are read, and `wakes` is woken when all cores have them; otherwise CERTIFICATES_BAD with a sentence, or
  * CERTIFICATES_BUSY, and nothing has changed. */
-const struct reason *certificates_reload(struct worker *core0, struct task *wakes, struct tls_fault *);
+const struct reason *certificates_reload(struct worker *core0, const char *actor, struct task *wakes, struct tls_fault *);
 
 /* The same for whoever does not wait: what is wrong goes to standard error, and during a reload another one follows. */
-void certificates_reload_by_signal(struct worker *core0);
+void certificates_reload_by_signal(struct worker *core0, const char *actor);
 
 /* When it is *over: NULL, or why it failed. */
 const struct reason *certificates_reload_outcome(const struct worker *core0, bool *over);

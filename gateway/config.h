@@ -62,6 +62,7 @@
 	limit(live_queue_count_max, COUNT, 64, 1, 65536)              /* and how many; above either he is disconnected */ \
 	limit(tls_handshakes_max, COUNT, 1024, 1, 100000)             /* per core; those whose memory exists at once */ \
 	limit(tls_handshakes_queued_max, COUNT, 4096, 0, 1000000)     /* per core; those that wait for their turn */ \
+	limit(changes_max, COUNT, 16384, 1, 1000000)                  /* per core; of counts, those under way */ \
 	limit(sites_max, COUNT, 65536, 1, 1 << 24)                    /* that are counted */ \
 	limit(idempotency_keys_max, COUNT, 100000, 1, 10000000)       /* remembered at once */ \
 	limit(reservations_max, COUNT, 10000, 1, 1000000)             /* open at once */

@@ -14,7 +14,9 @@
 #include "tls/engine.h"
 
 #include <arpa/inet.h>
+#include <inttypes.h>
 #include <netinet/in.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #define CONN_MAGIC 0xc099c099u
@@ -40,6 +42,7 @@ struct conn {
 	uint8_t at;                      /* index into STEPS */
 	uint8_t waits_for;               /* enum wait */
 	bool admin;
+	char *administrator;             /* who it is, where `admin`; else NULL */
 	bool surplus;                    /* one more than connections_max: it is told so, and no more */
 	bool keep;                       /* another exchange may follow */
 	bool told_goodbye;
@@ -249,7 +252,7 @@ static void exchange_open(struct conn *c)
 
 	x->client = c->client;
 	x->secure = c->secure;
-	x->administrator = c->admin;
+	x->administrator = c->administrator;
 	x->client_identity = c->secure ? c->secure->tls.identity : NULL;
 	x->body_in.writer = &c->task;
 	x->body_out.reader = &c->task;
@@ -656,6 +659,7 @@ static void conn_ended(struct scope *scope)
 	metric_add(&worker->metrics.connections_ended, !c->admin);
 	listener_closed(c->listener);
 	c->magic = 0;
+	free(c->administrator);
 	free(c);
 	worker_conn_ended(worker);
 }
@@ -680,6 +684,21 @@ static void conn_name_client(struct conn *c)
 		memcpy(c->client, "unix:", sizeof "unix:");
 	else
 		memcpy(c->client, "unknown", sizeof "unknown"); /* reset before it was accepted; RFC 7239 §6.2's word */
+}
+
+/* By the numbers that the kernel vouches for: asking a directory for the user's name could take longer than anybody here may wait. */
+static void conn_name_administrator(struct conn *c, int fd)
+{
+	static const size_t size = sizeof "administrator uid=4294967295 pid=-2147483648";
+	uint32_t uid;
+	int32_t pid;
+
+	c->administrator = malloc(size);
+	check(c->administrator);
+	if (kernel_peer_user(c->worker->core.kernel, fd, &uid, &pid))
+		snprintf(c->administrator, size, "administrator uid=%" PRIu32 " pid=%" PRId32, uid, pid);
+	else
+		snprintf(c->administrator, size, "administrator");
 }
 
 void conn_accept(struct worker *worker, struct listener *listener, int fd, struct tls_context *tls, bool admin)
@@ -717,6 +736,8 @@ void conn_accept(struct worker *worker, struct listener *listener, int fd, struc
 	c->in->reader = &c->task;
 	c->out->writer = &c->task;
 	conn_name_client(c);
+	if (admin)
+		conn_name_administrator(c, fd);
 	link_put_last(admin ? &worker->admins : &worker->conns, &c->in_worker);
 	metric_add(&worker->metrics.connections_accepted, !admin); /* who looks at the figures is not among them */
 	conn_wait(c, tls ? WAIT_HANDSHAKE : c->surplus ? WAIT_FIRST_SOON : WAIT_FIRST);

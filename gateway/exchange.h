@@ -77,7 +77,7 @@ struct exchange {
 	unsigned close_code;             /* that was said first; 1005: Close had none */
 	const char *client;              /* address of the client, without the port */
 	const struct tls_identity *client_identity; /* its verified certificate; NULL: none. The carrier's, outlives the exchange */
-	bool administrator;              /* it came over the admin socket */
+	const char *administrator;       /* it came over the admin socket, and from whom; NULL: another way. The carrier's, outlives the exchange */
 	bool secure;                     /* it came over TLS */
 	bool answered;                   /* exchange_answer or exchange_refuse was called */
 	bool endless;                    /* its answer goes on as long as the client is there */

@@ -9,6 +9,7 @@
 #include "gateway/upstream/pool.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
@@ -51,7 +52,10 @@ static void signals_step(struct task *task)
 	if (signals->noted) {
 		signals->noted = false;
 		if (signals->got.ssi_signo == SIGHUP) {
-			certificates_reload_by_signal(worker);
+			char actor[CERTIFICATES_ACTOR_BYTES_MAX];
+
+			snprintf(actor, sizeof actor, "SIGHUP uid=%" PRIu32 " pid=%" PRIu32, signals->got.ssi_uid, signals->got.ssi_pid);
+			certificates_reload_by_signal(worker, actor);
 		} else if (!signals->told_once) {
 			signals->told_once = true;
 			log_say(worker->log.level, CONFIG_LOG_INFO, "stopping: no new connections; those that are open have %u s",

@@ -405,6 +405,19 @@ void kernel_shutdown(struct kernel *kernel, int fd, int how)
 	shutdown(fd, how);
 }
 
+bool kernel_peer_user(struct kernel *kernel, int fd, uint32_t *uid, int32_t *pid)
+{
+	struct ucred peer;
+	socklen_t size = sizeof peer;
+
+	(void)kernel;
+	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) != 0 || size != sizeof peer)
+		return false;
+	*uid = peer.uid;
+	*pid = peer.pid;
+	return true;
+}
+
 void kernel_abort(struct kernel *kernel, int fd)
 {
 	const struct linger linger = { .l_onoff = 1, .l_linger = 0 };

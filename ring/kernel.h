@@ -107,6 +107,8 @@ void kernel_abort(struct kernel *, int fd);       /* a later kernel_socket_close
 void kernel_no_delay(struct kernel *, int fd);    /* harmless on a UNIX socket */
 void kernel_socket_close(struct kernel *, int fd);
 socklen_t kernel_peer(struct kernel *, int fd, struct sockaddr_storage *); /* 0 when there is none any more */
+/* Who is at the other end of an accepted AF_UNIX socket: as it was when he connected. False: it cannot be told. */
+bool kernel_peer_user(struct kernel *, int fd, uint32_t *uid, int32_t *pid);
 
 /* False and a fault when the kernel cannot do what connections live on: a multishot receive into lent buffers that its linked
  * timeout ends, sends that wait and that do not, a cancel by name, a message between rings. With the production flags, before the

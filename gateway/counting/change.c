@@ -1,4 +1,5 @@
 /* See gateway/counting/change.h. A change begins here, on the core of its client, and ends here. */
+#include "gateway/counting/actor.h"
 #include "gateway/counting/change_inside.h"
 #include "gateway/counting/deciding.h"
 #include "gateway/counting/refusal.h"
@@ -116,10 +117,12 @@ static void ask_decider(struct change *change)
 
 /* ---- what is recorded of the one who asks ------------------------------------------------------------------------------------ */
 
+/* What is longer was refused before. */
 static struct record_text keep(char **at, const char *bytes, size_t size, size_t most)
 {
-	struct record_text text = { *at, size < most ? size : most };
+	struct record_text text = { *at, size };
 
+	check(size <= most);
 	if (text.size > 0)
 		memcpy(*at, bytes, text.size);
 	*at += text.size;
@@ -151,20 +154,13 @@ static struct http_text request_id_of(struct exchange *x)
 	return (struct http_text){ made, (size_t)n };
 }
 
-static const char *actor_of(const struct exchange *x)
-{
-	if (x->client_identity && x->client_identity->subject)
-		return x->client_identity->subject;
-	return x->administrator ? "administrator" : "anonymous";
-}
-
 /* Which request a key belongs to, and whose: two clients who call theirs alike are told so. No secret: whoever finds two requests with one digest deceives himself alone. The words are
  * constants, because the digest is kept in the journal. */
 static void digest_of(const struct exchange *x, struct http_text body, uint8_t digest[RECORD_DIGEST_BYTES])
 {
 	static const uint64_t SEEDS[2][2] = { { 0x706f737465726e31, 0x6b65792d64696731 }, { 0x706f737465726e32, 0x6b65792d64696732 } };
 	const struct http_text method = x->request.method_text, path = x->request.path;
-	const char *actor = actor_of(x);
+	const char *actor = actor_constant(x);
 	const size_t size = method.size + 1 + path.size + 1 + strlen(actor) + 1 + body.size;
 	char *whole = malloc(size), *at = whole;
 
@@ -188,9 +184,9 @@ static void digest_of(const struct exchange *x, struct http_text body, uint8_t d
 
 static struct change *change_new(struct exchange *x, const struct command *command, const struct change_words *words)
 {
-	const char *actor = actor_of(x), *address = x->client ? x->client : "";
-	const struct http_text request_id = request_id_of(x);
-	const size_t size = words->site.size + words->reason.size + words->key.size + strlen(actor) + strlen(address) + request_id.size;
+	const char *address = x->client ? x->client : "";
+	const struct http_text request_id = request_id_of(x), actor = actor_recorded(x);
+	const size_t size = words->site.size + words->reason.size + words->key.size + actor.size + strlen(address) + request_id.size;
 	struct change *change = calloc(1, sizeof *change + size);
 	char *at;
 
@@ -205,7 +201,7 @@ static struct change *change_new(struct exchange *x, const struct command *comma
 	change->record.site = keep(&at, words->site.bytes, words->site.size, COUNT_SITE_BYTES_MAX);
 	change->record.reason = keep(&at, words->reason.bytes, words->reason.size, RECORD_TEXT_BYTES_MAX);
 	change->record.key = keep(&at, words->key.bytes, words->key.size, KEYS_BYTES_MAX);
-	change->record.actor = keep(&at, actor, strlen(actor), RECORD_TEXT_BYTES_MAX);
+	change->record.actor = keep(&at, actor.bytes, actor.size, RECORD_TEXT_BYTES_MAX);
 	change->record.address = keep(&at, address, strlen(address), RECORD_TEXT_BYTES_MAX);
 	change->record.request_id = keep(&at, request_id.bytes, request_id.size, REQUEST_ID_BYTES_MAX);
 	if (words->key.size > 0)
@@ -217,16 +213,8 @@ static struct change *change_new(struct exchange *x, const struct command *comma
 
 /* ---- for targets ------------------------------------------------------------------------------------------------------------- */
 
-static bool lowers(const struct command *command)
-{
-	for (unsigned i = 0; i < COUNT_KINDS; i++)
-		if (command->by[i] < 0)
-			return true;
-	return false;
-}
-
-/* A site comes into being with the first thing that is said of it, unless only rules may found one. */
-static const struct reason *site_find(struct exchange *x, struct command *command, struct http_text site, bool has_key)
+/* A site comes into being with the first thing that is recorded of it, unless only rules may found one. */
+static const struct reason *site_find(struct exchange *x, struct command *command, struct http_text site)
 {
 	const bool founds = command->kind == COMMAND_RULES || x->worker->config->count.new_sites;
 	struct count *count = x->worker->gateway->count;
@@ -237,35 +225,47 @@ static const struct reason *site_find(struct exchange *x, struct command *comman
 		return NULL;
 	}
 	answer = count_find(count, site.bytes, site.size, &command->site);
-	if (answer == COUNT_OK && !founds && !count_known(count, command->site))
+	if (!founds && (answer == COUNT_SITE_UNKNOWN || (answer == COUNT_OK && !count_known(count, command->site))))
 		return &SITE_UNKNOWN;
 	if (answer == COUNT_SITE_UNKNOWN) {
-		if (!founds)
-			return &SITE_UNKNOWN;
-		if (command->kind == COMMAND_CONFIRM || command->kind == COMMAND_RELEASE)
-			return &RESERVATION_UNKNOWN;
-		if (command->kind == COMMAND_CHANGE && lowers(command) && !has_key)
-			return &COUNT_BELOW_ZERO; /* and nothing that is refused founds a site */
-		answer = count_enter(count, site.bytes, site.size, &command->site);
+		command->site = COUNT_SITE_NONE;
+		return NULL;
 	}
 	if (answer == COUNT_OK)
 		answer = count_reserve(count, x->worker->core.index, command->site);
 	return site_reason(answer);
 }
 
+/* This core has the permit for it, so it is going to be recorded, and the site may be entered. */
+static const struct reason *site_found(struct counting *counting, struct command *command, struct http_text site)
+{
+	const struct worker *worker = counting->worker;
+	struct count *count = worker->gateway->count;
+	enum count_answer answer = count_reserve(count, worker->core.index, COUNT_STUDY);
+
+	if (answer == COUNT_OK)
+		answer = count_enter(count, site.bytes, site.size, &command->site);
+	if (answer == COUNT_OK)
+		answer = count_reserve(count, worker->core.index, command->site);
+	return site_reason(answer);
+}
+
 struct change *change_begin(struct exchange *x, struct command *command, const struct change_words *words, const struct reason **reason)
 {
 	struct counting *counting = x->worker->counting;
+	const bool plain = words->key.size == 0 && plainly_raises(command);
 	struct change *change;
 
-	*reason = counting_failure(counting);
+	*reason = counting->under_way >= x->worker->config->limits.changes_max ? &CHANGES_FULL : counting_failure(counting);
 	if (!*reason)
-		*reason = site_find(x, command, words->site, words->key.size > 0);
+		*reason = site_find(x, command, words->site);
+	if (!*reason && plain && command->site == COUNT_SITE_NONE && permits_may_found(counting->permits, command->by))
+		*reason = site_found(counting, command, words->site);
 	if (*reason)
 		return NULL;
 	change = change_new(x, command, words);
 	timer_set(&change->patience, PATIENCE_MS);
-	if (words->key.size == 0 && plainly_raises(command) && permits_take(counting->permits, command->site, command->by)) {
+	if (plain && command->site != COUNT_SITE_NONE && permits_take(counting->permits, command->site, command->by)) {
 		raise_here(change);
 	} else {
 		if (words->key.size == 0)
@@ -285,6 +285,18 @@ const struct reason *change_failure(const struct change *change)
 	if (!change->done)
 		return &COUNTING_LATE;
 	return change->failure ? change->failure : refusal_reason((enum count_refusal)change->result.outcome);
+}
+
+uint32_t change_site(const struct change *change)
+{
+	check(change->done);
+	return change->command.site;
+}
+
+bool change_founded(const struct change *change)
+{
+	check(change->done);
+	return change->outcome.founds;
 }
 
 void change_reservation(const struct change *change, uint64_t *reservation, uint64_t *expires_ms)

@@ -1,5 +1,6 @@
 /* See gateway/counting/counting.h. */
 #include "gateway/counting/counting.h"
+#include "gateway/counting/configuration.h"
 #include "gateway/counting/deciding.h"
 #include "gateway/gateway.h"
 #include "gateway/journal/hash.h"
@@ -12,6 +13,8 @@
 #define RECORDED_SITES 64u               /* of a block */
 #define SNAPSHOT_AFTER_BYTES (32u << 20) /* of journal: what a start reads at most, besides the snapshot */
 
+const struct reason CHANGES_FULL = { "changes_full",
+	"as many changes are under way as limits.changes_max allows a core; nothing was counted, so ask again" };
 const struct reason COUNTING_LATE = { "counting_late",
 	"the change is under way and not known to be on the disk; it may be counted yet, so ask again with the same Idempotency-Key" };
 const struct reason COUNTING_ENDS = { "counting_ends", "the gateway is stopping and has not counted this; ask again, another will answer" };
@@ -62,9 +65,9 @@ const struct reason *counting_failing(const struct gateway *gateway)
 	return NULL;
 }
 
-void counting_note(struct worker *worker, const char *what)
+void counting_note(struct worker *worker, const char *actor, const char *what)
 {
-	struct record record = { .kind = RECORD_CONFIGURATION, .actor = { "administrator", 13 }, .detail = { what, strlen(what) } };
+	struct record record = { .kind = RECORD_CONFIGURATION, .actor = { actor, strlen(actor) }, .detail = { what, strlen(what) } };
 
 	if (worker->counting && worker->counting->journal)
 		journal_append(worker->counting->journal, &record, NULL);
@@ -168,7 +171,7 @@ void counting_published(struct counting *counting, uint32_t site)
 
 /* ---- snapshots -------------------------------------------------------------------------------------------------------------------- */
 
-enum { SNAPSHOT_LINES, SNAPSHOT_RULES, SNAPSHOT_RESERVATIONS, SNAPSHOT_KEYS, SNAPSHOT_OVER };
+enum { SNAPSHOT_LINES, SNAPSHOT_RULES, SNAPSHOT_RESERVATIONS, SNAPSHOT_KEYS, SNAPSHOT_CONFIGURATION, SNAPSHOT_OVER };
 
 static struct record_text site_text(const struct count *count, uint32_t site)
 {
@@ -281,6 +284,21 @@ static bool snapshot_key(struct counting *counting, uint64_t *place, struct reco
 	return true;
 }
 
+/* The next start compares its own with it, and may not read as far back as to the record of this one. */
+static bool snapshot_configuration(struct counting *counting, uint64_t *place, struct record *record)
+{
+	const char *words = counting->worker->gateway->counting.configuration;
+
+	if ((*place)++ > 0)
+		return false;
+	*record = (struct record){
+		.kind = RECORD_CONFIGURATION,
+		.sequence = journal_appended(counting->journal),
+		.detail = { words, strlen(words) },
+	};
+	return true;
+}
+
 static bool snapshot_next(void *user, uint64_t place[4], struct record *record)
 {
 	struct counting *counting = user;
@@ -290,7 +308,8 @@ static bool snapshot_next(void *user, uint64_t place[4], struct record *record)
 		    : !counting->deciding      ? false
 		    : place[0] == SNAPSHOT_RULES ? snapshot_rules(counting, &place[1], record)
 		    : place[0] == SNAPSHOT_RESERVATIONS ? snapshot_reservation(counting, &place[1], record)
-		                                        : snapshot_key(counting, &place[1], record))
+		    : place[0] == SNAPSHOT_KEYS         ? snapshot_key(counting, &place[1], record)
+		                                        : snapshot_configuration(counting, &place[1], record))
 			return true;
 	}
 	return false;
@@ -341,6 +360,20 @@ static bool begin_record(struct counting *counting, const char *words)
 	return !journal_append(counting->journal, &record, NULL);
 }
 
+/* An auditor sees between two starts what of the configuration is different. */
+static void configuration_compare(struct counting *counting)
+{
+	const struct counting_start *start = &counting->worker->gateway->counting;
+	char *changes;
+
+	if (!counting->deciding || !start->configuration_before)
+		return;
+	changes = configuration_changes(start->configuration_before, start->configuration);
+	if (changes)
+		counting_note(counting->worker, "postern", changes);
+	free(changes);
+}
+
 /* False: it takes no record, and has said why. */
 static bool journal_begin(struct counting *counting)
 {
@@ -363,7 +396,10 @@ static bool journal_begin(struct counting *counting)
 	/* The clock may have been set back since; the history goes on all the same. */
 	for (unsigned i = 0; i < recovery->stream_count; i++)
 		journal_saw(counting->journal, recovery->heads[i].stamp_ns);
-	return begin_record(counting, worker->gateway->counting.configuration);
+	if (!begin_record(counting, worker->gateway->counting.configuration))
+		return false;
+	configuration_compare(counting);
+	return true;
 }
 
 bool counting_open(struct worker *worker)
@@ -382,7 +418,7 @@ bool counting_open(struct worker *worker)
 	link_init(&counting->settled);
 	task_init(&counting->settle, &worker->core.root, "settle", settle_step);
 	task_init(&counting->tell, &worker->core.root, "tell changes", tell_step);
-	counting->permits = permits_new(gateway->counting.decider, worker->core.index);
+	counting->permits = permits_new(gateway->counting.decider);
 	if (worker->core.index == 0)
 		counting->deciding = deciding_open(counting, gateway->counting.decider, gateway->counting.keys);
 	return !gateway->counting.recovery.heads || journal_begin(counting);

@@ -9,12 +9,13 @@
  * readers see it (cache/count.h). What a record says of the line before it is what was recorded.
  *
  * Owner: the worker; what all cores share, struct gateway's counting_start.   Thread: its core's.   Units: as in cache/decide.h.
- * Errors: reasons, below.   Limits: limits.sites_max, idempotency_keys_max, reservations_max; the journal's. */
+ * Errors: reasons, below.   Limits: limits.changes_max, sites_max, idempotency_keys_max, reservations_max; the journal's. */
 #ifndef GATEWAY_COUNTING_COUNTING_H
 #define GATEWAY_COUNTING_COUNTING_H
 
 #include "cache/decide.h"
 #include "cache/keys.h"
+#include "cache/permits.h"
 #include "gateway/counting/events.h"
 #include "gateway/journal/recovery.h"
 #include "ring/mailbox.h"
@@ -25,7 +26,8 @@ struct deciding;
 struct gateway;
 struct worker;
 
-extern const struct reason COUNTING_LATE;          /* 503: not known to be durable within ten seconds; it may be counted yet */
+extern const struct reason CHANGES_FULL;           /* 503: limits.changes_max */
+extern const struct reason COUNTING_LATE;          /* 504: not known to be durable within ten seconds; it may be counted yet */
 extern const struct reason COUNTING_ENDS;          /* 503: not decided before the gateway stopped; not counted */
 extern const struct reason IDEMPOTENCY_KEY_REUSED; /* 422 */
 extern const struct reason IDEMPOTENCY_KEYS_FULL;  /* 503: limits.idempotency_keys_max */
@@ -37,6 +39,7 @@ struct counting_start {              /* the gateway's; zeroed where no route cou
 	struct decider *decider;
 	struct keys *keys;
 	char *configuration;             /* words for RECORD_START */
+	char *configuration_before;      /* of the latest start that the journal tells of; NULL: it tells of none */
 	bool lost;                       /* an end of the journal was, as count.durability allows */
 };
 
@@ -79,8 +82,8 @@ const struct reason *counting_failure(const struct counting *); /* why nothing c
 /* The same of any core, from any thread. */
 const struct reason *counting_failing(const struct gateway *);
 
-/* On core 0: something that decides who may change counts is different now. */
-void counting_note(struct worker *, const char *what);
+/* On core 0: something that decides who may change counts is different now, and who made it so. */
+void counting_note(struct worker *, const char *actor, const char *what);
 
 /* ---- for change.c and deciding.c -------------------------------------------------------------------------------------------- */
 

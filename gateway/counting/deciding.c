@@ -355,18 +355,51 @@ static struct recall *recall_in_the_way(struct deciding *d, const struct command
 
 /* ---- a command ---------------------------------------------------------------------------------------------------------------- */
 
+/* The site has a number, and its memory is here. */
+static const struct reason *site_take(struct deciding *d, struct change *change, enum count_answer found, uint32_t site)
+{
+	if (found == COUNT_OK)
+		found = count_reserve(d->counting->worker->gateway->count, 0, site);
+	if (found == COUNT_OK)
+		change->command.site = site;
+	return site_reason(found);
+}
+
+/* Another core may have entered the site since it was looked for. */
+static const struct reason *site_look_again(struct deciding *d, struct change *change)
+{
+	const struct record_text id = change->record.site;
+	enum count_answer answer;
+	uint32_t site;
+
+	if (change->command.site != COUNT_SITE_NONE)
+		return NULL;
+	answer = count_find(d->counting->worker->gateway->count, id.bytes, id.size, &site);
+	return answer == COUNT_SITE_UNKNOWN ? NULL : site_take(d, change, answer, answer == COUNT_OK ? site : COUNT_SITE_NONE);
+}
+
+/* The change is going to be recorded. */
+static const struct reason *site_enter(struct deciding *d, struct change *change)
+{
+	const struct record_text id = change->record.site;
+	enum count_answer answer;
+	uint32_t site;
+
+	answer = count_enter(d->counting->worker->gateway->count, id.bytes, id.size, &site);
+	return site_take(d, change, answer, answer == COUNT_OK ? site : COUNT_SITE_NONE);
+}
+
 static void decide(struct deciding *d, struct change *change)
 {
+	const bool live = scope_live(&d->counting->worker->core.root) && !d->interrupted;
+	const struct reason *failure = live ? site_look_again(d, change) : &COUNTING_ENDS;
 	struct recall *recall = recall_in_the_way(d, &change->command);
-	const struct reason *failure;
 
 	/* What has run out still holds room until it is said. */
-	if (scope_live(&d->counting->worker->core.root) && !recall)
+	if (live && !recall)
 		expire_some(d);
-	failure = counting_failure(d->counting);
-
-	if (!scope_live(&d->counting->worker->core.root) || d->interrupted)
-		failure = &COUNTING_ENDS;
+	if (!failure)
+		failure = counting_failure(d->counting);
 	if (failure) {
 		fail(d, change, failure);
 		return;
@@ -381,6 +414,13 @@ static void decide(struct deciding *d, struct change *change)
 			return;
 		case RECALL_STUDY:
 			recall_begin(d, COUNT_STUDY, change);
+			return;
+		case ENTER_SITE:
+			failure = site_enter(d, change);
+			if (failure)
+				fail(d, change, failure);
+			else
+				decide(d, change); /* once more, and no further: it has its number now */
 			return;
 		}
 	}
@@ -397,7 +437,7 @@ void deciding_take(struct deciding *d, struct change *change)
 		fail(d, change, &COUNTING_ENDS);
 		return;
 	}
-	memory = site == COUNT_STUDY ? COUNT_OK : count_reserve(d->counting->worker->gateway->count, 0, site);
+	memory = site == COUNT_STUDY || site == COUNT_SITE_NONE ? COUNT_OK : count_reserve(d->counting->worker->gateway->count, 0, site);
 	counting_saw(d->counting, change->stamp_ns);
 	if (memory != COUNT_OK) {
 		fail(d, change, site_reason(memory));

@@ -1,5 +1,6 @@
 /* Before any core runs: what the journal says becomes lines, rules, reservations and keys. See gateway/counting/counting.h. */
 #include "cache/replay.h"
+#include "gateway/counting/configuration.h"
 #include "gateway/counting/counting.h"
 #include "gateway/gateway.h"
 #include "gateway/journal/hash.h"
@@ -47,36 +48,21 @@ static void state_new(struct gateway *gateway, unsigned shards)
 	gateway->counting.keys = keys_new((unsigned)config->limits.idempotency_keys_max, config->timeouts.idempotency_window_ms, key_seed);
 }
 
+struct reading {
+	struct replay *replay;
+	struct counting_start *start;
+};
+
 static bool seen(void *user, unsigned stream, const struct record *record, struct recovery_fault *fault)
 {
-	return replay_record(user, stream, record, fault->sentence, sizeof fault->sentence);
-}
+	struct reading *reading = user;
+	char *words = stream == 0 ? configuration_told(record) : NULL;
 
-/* What the configuration comes to, in a few digits: an auditor sees whether it changed from one start to the next. */
-static char *configuration_words(const struct gateway *gateway)
-{
-	char *words = malloc(256), *text = NULL;
-	uint8_t digest[RECORD_CHAIN_BYTES];
-	size_t size = 0;
-	FILE *out = open_memstream(&text, &size);
-	int n;
-
-	check(words && out);
-	config_print(gateway->config, out);
-	check(fclose(out) == 0);
-	journal_hash(digest, (const uint8_t *)text, size, NULL, 0);
-	free(text);
-	n = snprintf(words, 256, "version %s cores %u configuration ", POSTERN_VERSION, gateway->cores.count);
-	for (unsigned i = 0; i < sizeof digest; i++)
-		n += snprintf(words + n, 256 - (size_t)n, "%02x", digest[i]);
-	n += snprintf(words + n, 256 - (size_t)n, " durability %s new_sites %s", config_durability_word(gateway->config->count.durability),
-	              gateway->config->count.new_sites ? "true" : "false");
-	/* What the start did to the journal belongs into it. */
-	if (gateway->counting.recovery.report.torn_bytes > 0)
-		n += snprintf(words + n, 256 - (size_t)n, " torn_bytes %" PRIu64, gateway->counting.recovery.report.torn_bytes);
-	if (gateway->counting.lost)
-		snprintf(words + n, 256 - (size_t)n, " lost_by_choice");
-	return words;
+	if (words) {
+		free(reading->start->configuration_before);
+		reading->start->configuration_before = words;
+	}
+	return replay_record(reading->replay, stream, record, fault->sentence, sizeof fault->sentence);
 }
 
 /* Without a sync for each answer a power cut may take the end of one stream and leave what another built on it. That was chosen; it is told. */
@@ -95,11 +81,12 @@ static bool read_all(struct gateway *gateway, struct recovery_fault *fault, unsi
 	struct counting_start *counting = &gateway->counting;
 	const uint64_t now_ms = kernel_wall_ns(NULL) / 1000000;
 	struct replay *replay = replay_new(gateway->count, counting->decider, counting->keys, now_ms, shards);
+	struct reading reading = { replay, counting };
 	bool good;
 
 	for (unsigned i = 0; i < shards; i++)
 		count_take(gateway->count, i);
-	good = recovery_run(&counting->recovery, gateway->config->state, gateway->cores.count, journal_hash, seen, replay, fault) &&
+	good = recovery_run(&counting->recovery, gateway->config->state, gateway->cores.count, journal_hash, seen, &reading, fault) &&
 	       (replay_end(replay, fault->sentence, sizeof fault->sentence) || lost_by_choice(gateway, fault));
 	if (good)
 		decider_restored(counting->decider);
@@ -142,6 +129,7 @@ void counting_forget(struct gateway *gateway)
 	decider_free(counting->decider);
 	keys_free(counting->keys);
 	free(counting->configuration);
+	free(counting->configuration_before);
 	count_free(gateway->count);
 	gateway->count = NULL;
 	*counting = (struct counting_start){ 0 };

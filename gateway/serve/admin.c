@@ -160,7 +160,7 @@ static void order_reload(struct exchange *x)
 {
 	struct admin *admin = x->state;
 	struct tls_fault fault;
-	const struct reason *reason = certificates_reload(x->worker, &x->task, &fault);
+	const struct reason *reason = certificates_reload(x->worker, x->administrator, &x->task, &fault);
 
 	if (reason == &CERTIFICATES_BAD) {
 		refuse_saying(x, reason, fault.sentence);

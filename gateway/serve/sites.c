@@ -31,7 +31,6 @@ struct sites {
 	struct http_text key;
 	struct change *change;           /* NULL: not begun */
 	struct command command;
-	bool existed;                    /* the site, before it was put */
 	size_t bytes;
 	char text[SITES_BODY_BYTES_MAX];
 };
@@ -183,30 +182,13 @@ static unsigned members_of(const struct sites *s)
 	}
 }
 
-/* Of several tags the one that holds now, if one does: the decider compares with one, and if the site changes before it decides, the
- * answer is 412, which is never wrong. What holds for no revision at all, and what concerns a site that is not there, is
- * refused here, so that it does not enter the site. */
-static const struct reason *conditions_take(const struct exchange *x, struct sites *s)
+/* The decider judges them, at the moment of the change. RFC 9110 §13.1.2: If-None-Match compares weakly, If-Match (§13.1.1) strongly. */
+static const struct reason *conditions_take(const struct exchange *x, struct command *command)
 {
-	const enum condition_found match = condition_find(&x->request, HTTP_NAME_IF_MATCH);
-	const enum condition_found none = condition_find(&x->request, HTTP_NAME_IF_NONE_MATCH);
-	struct command *command = &s->command;
-	struct count_site found;
-
-	s->existed = site_look(x, s->target.site, &found);
-	if (match != CONDITION_NONE && !s->existed)
-		return &SITE_CHANGED;
-	if (match == CONDITION_TAGS) {
-		command->if_match = true;
-		command->revision = found.revision;
-		if (!condition_has(&x->request, HTTP_NAME_IF_MATCH, found.revision, false) &&
-		    !condition_first(&x->request, HTTP_NAME_IF_MATCH, &command->revision))
-			return &SITE_CHANGED;
-	}
-	if (none == CONDITION_TAGS && s->existed && condition_has(&x->request, HTTP_NAME_IF_NONE_MATCH, found.revision, true))
-		return &SITE_CHANGED;
-	command->if_none_match = none == CONDITION_ANY;
-	return command->if_none_match && s->existed ? &SITE_CHANGED : NULL;
+	if (!condition_read(&x->request, HTTP_NAME_IF_MATCH, false, &command->if_match) ||
+	    !condition_read(&x->request, HTTP_NAME_IF_NONE_MATCH, true, &command->if_none_match))
+		return &CONDITION_BAD;
+	return NULL;
 }
 
 static uint64_t reservation_new(void)
@@ -245,7 +227,7 @@ static const struct reason *command_make(const struct exchange *x, struct sites 
 		command->sets_cap = body->sets_cap;
 		command->status = body->status;
 		command->cap = body->cap;
-		return s->target.place == SITES_ONE ? conditions_take(x, s) : NULL;
+		return s->target.place == SITES_ONE ? conditions_take(x, command) : NULL;
 	}
 }
 
@@ -332,8 +314,8 @@ static void sites_answer(struct exchange *x, struct sites *s)
 		answer_study(x);
 		break;
 	case SITES_ONE:
-		count_look(x->worker->gateway->count, s->command.site, &found);
-		answer_site(x, s->existed ? 200 : 201, s->target.site, &found);
+		count_look(x->worker->gateway->count, change_site(s->change), &found);
+		answer_site(x, change_founded(s->change) ? 201 : 200, s->target.site, &found);
 		break;
 	case SITES_RESERVE:
 		answer_reservation(x, s);
@@ -373,7 +355,6 @@ void sites_begin(struct exchange *x, const struct sites_target *target)
 		s->target = *target;
 		s->key = key;
 		s->change = NULL;
-		s->existed = false;
 		s->bytes = 0;
 		x->state = s;
 		task_wake(&x->task);

@@ -1,16 +1,17 @@
 /* See gateway/serve/sites_request.h. */
 #include "gateway/serve/sites_request.h"
 
-#include "cache/count.h"
 #include "cache/keys.h"
 #include "gateway/counting/refusal.h"
 #include "gateway/http/character.h"
 #include "gateway/http/form.h"
 
+#include <assert.h>
 #include <stdio.h>
 
 const struct reason CONDITION_BAD = { "condition_bad",
-	"If-Match and If-None-Match are * or tags in quotes, as ETag gave them, and are for GET and PUT of one site" };
+	"If-Match and If-None-Match are * or tags in quotes, as ETag gave them, at most 8 for a PUT, and are for GET and PUT of one site" };
+static_assert(CONDITION_REVISIONS_MAX == 8, "the sentence says so");
 const struct reason IDEMPOTENCY_KEY_BAD = { "idempotency_key_bad", "an Idempotency-Key is 1 to 255 printable characters of ASCII, once" };
 const struct reason SITES_LIMIT_BAD = { "sites_limit_bad", "limit is a whole number from 1 to 1000" };
 const struct reason SITES_CURSOR_BAD = { "sites_cursor_bad",
@@ -262,20 +263,27 @@ bool condition_has(const struct http_head *head, enum http_name name, uint64_t r
 	return false;
 }
 
-bool condition_first(const struct http_head *head, enum http_name name, uint64_t *revision)
+bool condition_read(const struct http_head *head, enum http_name name, bool weak, struct condition *condition)
 {
+	const enum condition_found kind = condition_find(head, name);
 	const struct http_field *field = NULL;
 
-	while ((field = http_known_next(head, name, field))) {
+	*condition = (struct condition){ .given = kind != CONDITION_NONE, .any = kind == CONDITION_ANY };
+	while (kind == CONDITION_TAGS && (field = http_known_next(head, name, field))) {
 		struct http_text rest = field->value;
 		struct tag tag;
+		uint64_t revision;
 		bool good;
 
-		while (tag_next(&rest, &tag, &good))
-			if (!tag.weak && tag_is_revision(&tag, revision))
-				return true;
+		while (tag_next(&rest, &tag, &good)) {
+			if ((tag.weak && !weak) || !tag_is_revision(&tag, &revision) || revision == 0)
+				continue;
+			if (condition->revision_count == CONDITION_REVISIONS_MAX)
+				return false;
+			condition->revisions[condition->revision_count++] = revision;
+		}
 	}
-	return false;
+	return kind != CONDITION_MALFORMED;
 }
 
 /* ---- the key ---------------------------------------------------------------------------------------------------------------------- */

@@ -14,11 +14,11 @@
  * (gateway/http/target.h says why); by siteId it is counted as any other. A ";" is a letter of the id.
  *
  * Owner: texts point into what was given, or into the arena.   Thread: any, pure functions.   Units: bytes.
- * Errors: the reasons below, SITE_NAME_BAD.   Limits: COUNT_SITE_BYTES_MAX, KEYS_BYTES_MAX, SITES_LIMIT_MAX. */
+ * Errors: the reasons below, SITE_NAME_BAD.   Limits: COUNT_SITE_BYTES_MAX, KEYS_BYTES_MAX, SITES_LIMIT_MAX, CONDITION_REVISIONS_MAX. */
 #ifndef GATEWAY_SERVE_SITES_REQUEST_H
 #define GATEWAY_SERVE_SITES_REQUEST_H
 
-#include "cache/shard.h"
+#include "cache/decide.h"
 #include "gateway/http/message.h"
 #include "ring/arena.h"
 #include "ring/reason.h"
@@ -26,7 +26,7 @@
 #define SITES_LIMIT_USUAL 100u
 #define SITES_LIMIT_MAX 1000u
 
-extern const struct reason CONDITION_BAD;        /* 400: If-Match or If-None-Match is malformed, or stands where there is nothing to match */
+extern const struct reason CONDITION_BAD;        /* 400: If-Match or If-None-Match is malformed, has too many tags, or stands where there is nothing to match */
 extern const struct reason IDEMPOTENCY_KEY_BAD;  /* 400 */
 extern const struct reason SITES_LIMIT_BAD;      /* 400: limit is no number from 1 to SITES_LIMIT_MAX */
 extern const struct reason SITES_CURSOR_BAD;     /* 400: after is no cursor of this run of the gateway */
@@ -70,8 +70,9 @@ enum condition_found condition_find(const struct http_head *, enum http_name);
 /* Of CONDITION_TAGS: is the revision among the tags? `weak`: W/"7" counts as "7" (RFC 9110 §8.8.3.2). */
 bool condition_has(const struct http_head *, enum http_name, uint64_t revision, bool weak);
 
-/* Its first strong tag that is a revision at all; false: none is. */
-bool condition_first(const struct http_head *, enum http_name, uint64_t *revision);
+/* For the decider, which judges it at the moment of the change. Tags that cannot be a revision are left out: they meet none. `weak`: as above.
+ * False: it is malformed, or has more than CONDITION_REVISIONS_MAX revisions. */
+bool condition_read(const struct http_head *, enum http_name, bool weak, struct condition *);
 
 /* ---- the rest ---- */
 

@@ -3,17 +3,21 @@
 The journals are written by journal_files.py, so these tests need no gateway and may forge whatever they like.
 """
 import json
+import os
 import pathlib
 import re
+import signal
+import socket
 import subprocess
 import sys
+import time
 
 import pytest
 
 import journal_files as files
-from gateway import POSTERNCTL, TREE
-from journal_files import CHANGE, CONFIRM, END, ENROLLED, EXPIRE, LINE, RANDOMISED, REFUSE, RELEASE, RESERVE, RULES, SCREENED, Journal
-from wire import PATIENCE_S
+from gateway import POSTERNCTL, TREE, eventually
+from journal_files import CHANGE, CONFIGURATION, CONFIRM, END, ENROLLED, EXPIRE, LINE, RANDOMISED, REFUSE, RELEASE, RESERVE, RULES, SCREENED, Journal
+from wire import PATIENCE_S, request_bytes
 
 
 def posternctl(*arguments):
@@ -358,7 +362,7 @@ def snapshot_journal(tmp_path):
 
 def test_a_snapshot_that_says_what_the_journal_says_is_sound_and_every_byte_of_it_counts(tmp_path):
     j, state, records = snapshot_journal(tmp_path)
-    path = snapshot(state, j, 0, records, 5)
+    path = snapshot(state, j, 0, records + [(CONFIGURATION, 5, dict(detail="configuration 4a7f durability always"))], 5)
     assert not faults_of(state), faults_of(state)
     data = path.read_bytes()
     for at in range(len(data)):
@@ -415,6 +419,98 @@ def test_who_changed_what_when_from_what_to_what_and_why(state):
     ruled = next(entry for entry in shown if entry["kind"] == "rules")
     assert ruled["old"] == {"status": "recruiting", "cap": None} and ruled["new"] == {"status": "recruiting", "cap": 5}
     assert [entry["outcome"] for entry in shown if entry["kind"] == "refuse"] == ["site_cap_reached"]
+
+
+def test_what_is_reserved_is_shown_from_what_to_what(tmp_path):
+    j = Journal(1).start()
+    for number in (1, 2, 3):
+        j[0].append(RESERVE, site="07", reservation=number, amount=number, expires=1_764_000_100_000, actor="a")
+    j[0].append(RELEASE, site="07", reservation=1, amount=1, actor="a")
+    j[0].append(CONFIRM, site="07", reservation=2, amount=2, by=[0, 2, 0, 0], actor="a")
+    j[0].append(EXPIRE, site="07", reservation=3, amount=3, actor="postern").commit()
+    state = j.stop().write(tmp_path)
+    shown = [entry for entry in entries(state) if entry["site"]]
+    assert [(e["kind"], e["old"]["reserved"], e["new"]["reserved"]) for e in shown] == [
+        ("reserve", 0, 1), ("reserve", 1, 3), ("reserve", 3, 6), ("release", 6, 5), ("confirm", 5, 3), ("expire", 3, 0)]
+    assert [(e["old"]["count"], e["new"]["count"]) for e in shown if e["kind"] == "confirm"] == [(0, 2)]
+    table = posternctl("--state", state).stdout
+    for words in ("reserved 3 → 6", "release 0000000000000001: reserved 6 → 5", "enrolled +2 (0 → 2), reserved 5 → 3", "expire 0000000000000003: reserved 3 → 0"):
+        assert words in table, table
+
+
+# ---- what a gateway writes -----------------------------------------------------------------------------------
+
+
+COUNTING = [{"path": "/count", "serve": "count"}, {"prefix": "/sites", "serve": "count"}]
+
+
+def test_an_administrator_is_named_by_the_numbers_that_the_kernel_vouches_for(start_gateway):
+    gateway = start_gateway(routes=COUNTING)
+    assert subprocess.run([sys.executable, "-B", POSTERNCTL, "-s", gateway.admin_socket, "reload"], timeout=PATIENCE_S).returncode == 0
+    with socket.socket(socket.AF_UNIX) as wire:
+        wire.connect(str(gateway.admin_socket))
+        wire.sendall(b"POST /sites/07/enrolments HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: 0\r\n\r\n")
+        assert b" 200 " in wire.makefile("rb").readline()
+    gateway.signal(signal.SIGHUP)
+    state = gateway.directory / "state"
+    noted = lambda: [entry for entry in entries(state) if entry["kind"] == "configuration"]
+    eventually(lambda: len(noted()) == 2, noted)
+    change = next(entry for entry in entries(state) if entry["kind"] == "change")
+    assert change["actor"] == f"administrator uid={os.getuid()} pid={os.getpid()}"
+    assert re.fullmatch(rf"administrator uid={os.getuid()} pid=[0-9]+", noted()[0]["actor"])
+    assert noted()[1]["actor"] == f"SIGHUP uid={os.getuid()} pid={os.getpid()}"
+
+
+def test_what_of_the_configuration_is_different_since_the_start_before_is_told(start_gateway):
+    gateway = start_gateway(routes=COUNTING)
+    state = gateway.directory / "state"
+    noted = lambda: [entry for entry in entries(state) if entry["kind"] == "configuration"]
+
+    def again(**sections):
+        gateway.stop()
+        gateway.configuration.update(sections)
+        gateway.start()
+        return noted()
+
+    assert again() == [], "nothing is different"
+    told = again(count={"durability": "everysec"}, limits={"sites_max": 7})
+    assert len(told) == 1 and told[0]["actor"] == "postern"
+    old, new = told[0]["old"], told[0]["new"]
+    assert (old.pop("configuration") != new.pop("configuration"), old, new) == (
+        True, {"durability": "always", "sites_max": "65536"}, {"durability": "everysec", "sites_max": "7"})
+    assert "durability always → everysec, sites_max 65536 → 7" in posternctl("--state", state).stdout
+    told = again(log={"access": "access.jsonl", "level": "warn"})
+    assert len(told) == 2 and list(told[1]["new"]) == ["configuration"] and told[1]["old"]["configuration"] != told[1]["new"]["configuration"]
+    # Each tells the digest that the start before had, and a start tells its own.
+    begun = [entry["detail"] for entry in entries(state) if entry["kind"] == "start" and entry["stream"] == 0]
+    assert f"configuration {told[1]['new']['configuration']} " in begun[-1] and f"configuration {told[1]['old']['configuration']} " in begun[-2]
+    gateway.stop()
+    assert verify(state)["sound"]
+
+
+def test_the_configuration_before_is_known_where_a_start_reads_from_a_snapshot(start_gateway, long):
+    """The record of the start before then lies in what is not read any more."""
+    if not long:
+        pytest.skip("a snapshot comes after 32 MB of journal, which take their time")
+    gateway = start_gateway(routes=COUNTING, count={"durability": "memory"}, cores=1)
+    state = gateway.directory / "state"
+    body = b"siteId=1&reason=" + b"r" * 500
+    post = request_bytes("POST", "/count", body, [("Content-Type", "application/x-www-form-urlencoded")])
+    wire = gateway.connect()
+    until = time.monotonic() + 10 * PATIENCE_S
+    while not list(state.rglob("*.snapshot")):
+        assert time.monotonic() < until
+        wire.send(post * 500)
+        for _ in range(500):
+            assert wire.response().status == 200
+    gateway.stop()
+    gateway.configuration["limits"] = {"sites_max": 7}
+    gateway.start()
+    assert "from snapshots" in gateway.said() and "(0 from snapshots)" not in gateway.said()
+    told = [entry for entry in entries(state) if entry["kind"] == "configuration"]
+    assert [(entry["actor"], entry["new"]["sites_max"]) for entry in told] == [("postern", "7")]
+    gateway.stop()
+    assert verify(state)["sound"]
 
 
 def test_the_table_is_for_people(state):

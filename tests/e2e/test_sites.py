@@ -10,7 +10,7 @@ import pytest
 import websockets
 
 from gateway import Gateway, eventually
-from wire import CLOSE, PING, PONG, TEXT, Closed, close_code, frame, read_frame, request_bytes, upgrade_bytes
+from wire import CLOSE, PATIENCE_S, PING, PONG, TEXT, Closed, close_code, frame, read_frame, request_bytes, upgrade_bytes
 
 FORM = ("Content-Type", "application/x-www-form-urlencoded")
 JSON = ("Content-Type", "application/json")
@@ -226,6 +226,49 @@ def test_sites_of_many_who_put_on_one_condition_one_is_heard(gateway, site):
         thread.join()
     assert sorted(statuses) == [200] + [412] * 15
     assert look(gateway, site)["revision"] == 2
+
+
+def racing(count, ask_one):
+    """What `count` callers get who begin together."""
+    barrier, answers = threading.Barrier(count), []
+
+    def run(number):
+        barrier.wait()
+        answers.append(ask_one(number))
+
+    threads = [threading.Thread(target=run, args=(number,)) for number in range(count)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(answers) == count
+    return answers
+
+
+def test_sites_of_many_who_put_a_new_site_one_founds_it(gateway):
+    for _ in range(12):
+        site = f"new-{uuid.uuid4().hex[:12]}"
+        answers = racing(8, lambda number: ask(gateway, "PUT", f"/sites/{site}", {"cap": number}))
+        assert sorted(answer.status for answer in answers) == [200] * 7 + [201]
+
+
+def test_sites_tags_hold_at_the_moment_of_the_change(gateway):
+    """Not of the arrival: "not 2" is true of one who comes at 1, and "1 or 2" of two."""
+    for fields, heard in ((("If-None-Match", '"2"'), 1), (("If-Match", '"1", "x", "2"'), 2), (("If-None-Match", '"7", W/"3"'), 2)):
+        site = f"tag-{uuid.uuid4().hex[:12]}"
+        done(ask(gateway, "PUT", f"/sites/{site}", {"cap": 100}), 201)
+        answers = racing(12, lambda number: ask(gateway, "PUT", f"/sites/{site}", {"cap": number}, [fields]))
+        assert sorted(answer.status for answer in answers) == [200] * heard + [412] * (12 - heard), fields
+        assert look(gateway, site)["revision"] == 1 + heard
+
+
+def test_sites_as_many_tags_are_read_as_anybody_needs(gateway, site):
+    done(ask(gateway, "PUT", f"/sites/{site}", {"cap": 1}), 201)
+    put = lambda condition, tags: ask(gateway, "PUT", f"/sites/{site}", {"cap": 1}, [(condition, ", ".join(tags))])
+    for condition, status in (("If-Match", 200), ("If-None-Match", 412)):
+        assert put(condition, [f'"{number}"' for number in range(8, 0, -1)]).status == status
+        assert put(condition, ['"x"'] * 20 + ['"1"']).status == status
+        assert "at most 8" in refused(put(condition, [f'"{number}"' for number in range(9, 0, -1)]), 400, "condition_bad")
 
 
 def test_sites_a_cap_is_exact_on_all_cores(gateway, site, long):
@@ -534,3 +577,59 @@ def test_sites_where_only_rules_found_a_site(start_gateway):
     done(ask(gateway, "PUT", "/sites/a", {"status": "recruiting"}), 201)
     done(ask(gateway, "POST", "/count", b"siteId=a", [FORM]))
     assert done(gateway.ask("GET", "/count?siteId=a")) == {"count": 1}
+
+
+def test_sites_nothing_that_is_refused_founds_a_site(start_gateway):
+    """Or whoever may ask could fill the directory with names, for good."""
+    gateway = start_gateway(routes=ROUTES, limits={"sites_max": 3})
+    done(ask(gateway, "PUT", "/sites", {"cap": 0}))
+    for i in range(6):
+        at, key = f"/sites/refused-{i}", lambda: ("Idempotency-Key", uuid.uuid4().hex)
+        refused(ask(gateway, "POST", "/count", f"siteId=refused-{i}".encode(), [FORM]), 409, "study_cap_reached")
+        refused(ask(gateway, "POST", "/count", f"siteId=refused-{i}".encode(), [FORM, key()]), 409, "study_cap_reached")
+        refused(ask(gateway, "POST", f"{at}/enrolments", {"by": 3}), 409, "study_cap_reached")
+        refused(ask(gateway, "POST", f"{at}/withdrawals", {}), 409, "count_below_zero")
+        refused(ask(gateway, "POST", f"{at}/withdrawals", {"by": -1}, [key()]), 409, "count_below_zero")
+        refused(ask(gateway, "POST", f"{at}/screenings", {"by": -2}, [key()]), 409, "count_below_zero")
+        refused(ask(gateway, "POST", f"{at}/reservations", {}), 409, "study_cap_reached")
+        refused(ask(gateway, "POST", f"{at}/reservations", {}, [key()]), 409, "study_cap_reached")
+        refused(ask(gateway, "POST", f"{at}/reservations/{i + 1:016x}/confirm", {}), 404, "reservation_unknown")
+        refused(ask(gateway, "DELETE", f"{at}/reservations/{i + 1:016x}"), 404, "reservation_unknown")
+        for field in (("If-Match", "*"), ("If-Match", '"1"'), ("If-Match", '"0"')):
+            refused(ask(gateway, "PUT", at, {"cap": 1}, [field]), 412, "site_changed")
+        refused(ask(gateway, "GET", at), 404, "site_unknown")
+        assert done(gateway.ask("GET", f"/count?siteId=refused-{i}")) == {"count": 0}
+    assert done(gateway.ask("GET", "/sites"))["sites"] == []
+    done(ask(gateway, "PUT", "/sites", {"cap": None}))
+    done(ask(gateway, "POST", "/count", b"siteId=a", [FORM]))
+    done(ask(gateway, "PUT", "/sites/b", {"cap": 1}, [("If-None-Match", "*")]), 201)
+    done(ask(gateway, "POST", "/sites/c/reservations", {}), 201)
+    for method, path, body in (("POST", "/sites/d/enrolments", {}), ("POST", "/sites/d/reservations", {}), ("PUT", "/sites/d", {"cap": 1})):
+        refused(ask(gateway, method, path, body), 507, "sites_full")
+    refused(ask(gateway, "POST", "/sites/d/enrolments", {}, [("Idempotency-Key", "k")]), 507, "sites_full")
+    assert [seen["site"] for seen in done(gateway.ask("GET", "/sites"))["sites"]] == ["a", "b", "c"]
+
+
+def test_sites_changes_under_way_are_bounded(start_gateway):
+    gateway = start_gateway(routes=ROUTES, limits={"changes_max": 1})
+    counted, surplus = 0, 0
+    until = time.monotonic() + PATIENCE_S
+    while not (counted and surplus):
+        assert time.monotonic() < until
+        for answer in racing(24, lambda number: ask(gateway, "POST", "/sites/a/enrolments", {})):
+            if answer.status == 200:
+                counted += 1
+            else:
+                surplus += 1
+                assert "limits.changes_max" in refused(answer, 503, "changes_full")
+        assert look(gateway, "a")["count"] == counted if counted else True
+    assert gateway.refused("changes_full") == surplus
+    # Who waits for another with his key is under way himself; what was surplus is gone, and its key with it.
+    surplus = 0
+    while not surplus:
+        assert time.monotonic() < until
+        key = ("Idempotency-Key", uuid.uuid4().hex)
+        answers = racing(24, lambda number: ask(gateway, "POST", "/sites/b/enrolments", {}, [key]))
+        surplus = sum(answer.status == 503 for answer in answers)
+        assert {answer.status for answer in answers} <= {200, 503}
+    done(ask(gateway, "POST", "/sites/b/enrolments", {}, [("Idempotency-Key", "another")]))

@@ -1,5 +1,6 @@
 /* The rules, the permits, and both together on several cores in every order (cache_cores.h). */
 #include "cache/decide.c"
+#include "cache/permits.c"
 
 #include "tests/unit/cache_cores.h"
 
@@ -205,21 +206,99 @@ Test(cache_decide, the_first_rules_of_a_site_are_recorded_and_then_only_what_cha
 
 	cr_assert_eq(told_at(command, 0, 0, &outcome), REFUSAL_NONE);
 	cr_expect_not(outcome.effect.nothing);
+	cr_expect(outcome.founds);
 	cr_expect_eq(outcome.effect.rules.changes, 1);
 	decider_publish(W->decider, &outcome.effect, 5);
 	cr_assert_eq(told_at(command, 0, 0, &outcome), REFUSAL_NONE);
 	cr_expect(outcome.effect.nothing);
+	cr_expect_not(outcome.founds);
 	decider_publish(W->decider, &outcome.effect, 6);
-	command.if_none_match = true;
+	command.if_none_match = (struct condition){ .given = true, .any = true };
 	cr_expect_eq(told_now(command), REFUSAL_SITE_CHANGED);
-	command.if_none_match = false;
-	command.if_match = true;
-	command.revision = 2;
+	command.if_none_match = (struct condition){ .given = true, .revision_count = 2, .revisions = { 3, 1 } };
 	cr_expect_eq(told_now(command), REFUSAL_SITE_CHANGED);
-	command.revision = 1;
+	command.if_none_match = (struct condition){ 0 };
+	command.if_match = (struct condition){ .given = true, .revision_count = 1, .revisions = { 2 } };
+	cr_expect_eq(told_now(command), REFUSAL_SITE_CHANGED);
+	command.if_match.revisions[0] = 1;
 	command.cap = 7;
 	cr_expect_eq(told_now(command), REFUSAL_NONE);
 	cr_expect_eq(told_now(command), REFUSAL_SITE_CHANGED, "it is at revision 2 by now");
+	command.cap = 8;
+	command.if_match = (struct condition){ .given = true, .any = true };
+	command.if_none_match = (struct condition){ .given = true, .revision_count = 2, .revisions = { 3, 1 } };
+	cr_expect_eq(told_now(command), REFUSAL_NONE);
+	command.cap = 9;
+	cr_expect_eq(told_now(command), REFUSAL_SITE_CHANGED, "it is at revision 3 by now");
+}
+
+Test(cache_decide, rules_found_a_site_of_which_nothing_was_recorded_and_none_else, .init = begin, .fini = end)
+{
+	struct outcome first, second;
+
+	/* Neither is published yet. */
+	cr_assert_eq(told_at(rules(W->site[0], NO_STATUS, true, 1), 0, 0, &first), REFUSAL_NONE);
+	cr_assert_eq(told_at(rules(W->site[0], NO_STATUS, true, 2), 1, 0, &second), REFUSAL_NONE);
+	cr_expect(first.founds);
+	cr_expect_not(second.founds);
+	decider_publish(W->decider, &first.effect, 1);
+	decider_publish(W->decider, &second.effect, 2);
+	cr_assert_eq(told_at(change(COUNT_SCREENED, 1), 0, 0, NULL), REFUSAL_NONE);
+	count_apply(W->table, 1, W->site[1], (int64_t[COUNT_KINDS]){ 1 }, 3);
+	cr_assert_eq(told_at(rules(W->site[1], NO_STATUS, true, 1), 0, 0, &first), REFUSAL_NONE);
+	cr_expect_not(first.founds, "it was counted at before");
+	decider_publish(W->decider, &first.effect, 4);
+}
+
+Test(cache_decide, a_site_that_is_not_entered_is_refused_as_one_and_entered_when_it_would_be_done, .init = begin, .fini = end)
+{
+	const struct condition one = { .given = true, .revision_count = 1, .revisions = { 1 } }, any = { .given = true, .any = true };
+	struct command command = { .site = COUNT_SITE_NONE };
+	struct count_stats before, after;
+	struct outcome outcome;
+
+	count_stats(W->table, &before);
+	for (unsigned kind = 0; kind < COUNT_KINDS; kind++) {
+		command.by[kind] = -1;
+		cr_expect_eq(told_now(command), REFUSAL_BELOW_ZERO);
+		command.by[kind] = 0;
+	}
+	command.by[COUNT_WITHDRAWN] = 1;
+	cr_expect_eq(told_now(command), REFUSAL_BELOW_ZERO);
+	command = (struct command){ .site = COUNT_SITE_NONE, .kind = COMMAND_CONFIRM, .reservation = 7 };
+	cr_expect_eq(told_now(command), REFUSAL_RESERVATION_UNKNOWN);
+	command.kind = COMMAND_RELEASE;
+	cr_expect_eq(told_now(command), REFUSAL_RESERVATION_UNKNOWN);
+	command = rules(COUNT_SITE_NONE, NO_STATUS, true, 5);
+	command.if_match = one;
+	cr_expect_eq(told_now(command), REFUSAL_SITE_CHANGED);
+	command.if_match = any;
+	cr_expect_eq(told_now(command), REFUSAL_SITE_CHANGED);
+	command.if_match = (struct condition){ 0 };
+	command.if_none_match = one;
+	cr_expect_eq(decider_decide(W->decider, &command, 0, 0, &outcome), ENTER_SITE);
+	command.if_none_match = any;
+	cr_expect_eq(decider_decide(W->decider, &command, 0, 0, &outcome), ENTER_SITE);
+	command = (struct command){ .site = COUNT_SITE_NONE, .kind = COMMAND_RESERVE, .reservation = 7, .amount = 1, .expires_ms = 9 };
+	cr_expect_eq(decider_decide(W->decider, &command, 0, 0, &outcome), ENTER_SITE);
+
+	/* The study's cap: what cores hold is recalled first, and what they spent counts. */
+	cr_expect(permits_may_found(W->permits[1], (int64_t[COUNT_KINDS]){ [COUNT_ENROLLED] = 1 }));
+	cr_expect_eq(told_now(rules(COUNT_STUDY, NO_STATUS, true, 2)), REFUSAL_NONE);
+	cr_expect_not(permits_may_found(W->permits[1], (int64_t[COUNT_KINDS]){ [COUNT_ENROLLED] = 1 }));
+	cr_expect(permits_may_found(W->permits[1], (int64_t[COUNT_KINDS]){ [COUNT_SCREENED] = 1 }), "the study has nothing to say to it");
+	cr_expect_not(permits_may_found(W->permits[1], (int64_t[COUNT_KINDS]){ [COUNT_WITHDRAWN] = 1 }));
+	command = (struct command){ .site = COUNT_SITE_NONE, .by = { [COUNT_ENROLLED] = 3 } };
+	cr_expect_eq(told_now(command), REFUSAL_STUDY_CAP);
+	command.by[COUNT_ENROLLED] = 2;
+	cr_expect_eq(decider_decide(W->decider, &command, 0, 0, &outcome), ENTER_SITE);
+	count_stats(W->table, &after);
+	cr_expect_eq(before.sites, after.sites);
+
+	/* Entered meanwhile, it is a site like others. */
+	command.site = W->site[0];
+	cr_expect_eq(told_now(command), REFUSAL_NONE);
+	cr_expect_eq(count_read(W->table, W->site[0]), 2);
 }
 
 Test(cache_decide, a_full_line_refuses, .init = begin, .fini = end)

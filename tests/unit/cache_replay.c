@@ -1,6 +1,7 @@
 /* What the records of any run come to when they are read again: from the beginning, and from snapshots that were taken in slices meanwhile.
  * And what is said of records that do not add up. */
 #include "cache/decide.c"
+#include "cache/permits.c"
 #include "cache/replay.c"
 
 #include "tests/unit/cache_cores.h"

@@ -362,7 +362,7 @@ Test(config, a_file_that_says_little_gets_every_default)
 		"  websocket_message_bytes_max: 1M\n  websocket_frame_bytes_max: 1G\n"
 		"  websocket_small_fragments_max: 4096\n  deflate_bytes_max: 256M\n  push_bytes_max: 64k\n  live_message_bytes_max: 4k\n  live_queue_bytes_max: 256k\n  live_queue_count_max: 64\n"
 		"  tls_handshakes_max: 1024\n  tls_handshakes_queued_max: 4096\n"
-		"  sites_max: 65536\n  idempotency_keys_max: 100000\n  reservations_max: 10000\n"
+		"  changes_max: 16384\n  sites_max: 65536\n  idempotency_keys_max: 100000\n  reservations_max: 10000\n"
 		"\ntimeouts:\n  tls_handshake: 10s\n  request_head: 10s\n  request_body: 30s\n  keep_alive: 75s\n"
 		"  send: 30s\n  upstream_connect: 5s\n  upstream_response: 1m\n  upstream_body: 1m\n"
 		"  upstream_keep_alive: 1m\n  websocket_idle: 1m\n  drain: 30s\n  close: 2s\n"
@@ -1538,6 +1538,7 @@ Test(config, what_is_counted_is_durable_and_open_to_new_sites_unless_the_file_sa
 	cr_expect_eq(config->count.durability, CONFIG_DURABILITY_ALWAYS);
 	cr_expect(config->count.new_sites);
 	cr_expect_eq(config->count.segment_bytes, 64 << 20);
+	cr_expect_eq(config->limits.changes_max, 16384);
 	cr_expect_eq(config->limits.sites_max, 65536);
 	cr_expect_eq(config->limits.idempotency_keys_max, 100000);
 	cr_expect_eq(config->limits.reservations_max, 10000);
@@ -1546,12 +1547,13 @@ Test(config, what_is_counted_is_durable_and_open_to_new_sites_unless_the_file_sa
 	config_free(config);
 
 	config = config_of("admin: a\ncount: { durability: memory, new_sites: false, segment: 1M }\n"
-			   "limits: { sites_max: 16777216, idempotency_keys_max: 1, reservations_max: 2 }\n"
+			   "limits: { changes_max: 1, sites_max: 16777216, idempotency_keys_max: 1, reservations_max: 2 }\n"
 			   "timeouts: { idempotency_window: 720h, reservation: 90s }\n"
 			   "routes: [ { prefix: /sites, serve: count, heartbeat: 5s, origins: [ 'https://a.b' ] }, { path: /count, serve: count } ]\n");
 	cr_expect_eq(config->count.durability, CONFIG_DURABILITY_MEMORY);
 	cr_expect(!config->count.new_sites);
 	cr_expect_eq(config->count.segment_bytes, 1 << 20);
+	cr_expect_eq(config->limits.changes_max, 1);
 	cr_expect_eq(config->limits.sites_max, 1 << 24);
 	cr_expect_eq(config->limits.reservations_max, 2);
 	cr_expect_eq(config->timeouts.idempotency_window_ms, 720u * 3600 * 1000);
@@ -1565,7 +1567,7 @@ Test(config, what_is_counted_is_durable_and_open_to_new_sites_unless_the_file_sa
 Test(config, what_is_wrong_with_a_count_is_said_with_its_place)
 {
 	EXPECT_SAID("admin: a\ncount: { durability: never, new_sites: yes, segment: 1k, segments: 1 }\n"
-		    "limits: { sites_max: 0, idempotency_keys_max: many, reservations_max: 1000001 }\n"
+		    "limits: { sites_max: 0, idempotency_keys_max: many, reservations_max: 1000001, changes_max: 0 }\n"
 		    "timeouts: { idempotency_window: 721h, reservation: 0s }\n",
 		AT("2:22") "\"never\" is no word of durability; known are: always, everysec, memory\n"
 		AT("2:40") "\"yes\" is no word of new_sites; known are: false, true\n"
@@ -1574,6 +1576,7 @@ Test(config, what_is_wrong_with_a_count_is_said_with_its_place)
 		AT("3:22") "\"0\" is outside the range of sites_max; write 1 to 16777216\n"
 		AT("3:47") "\"many\" is not a whole number; write digits alone\n"
 		AT("3:71") "\"1000001\" is outside the range of reservations_max; write 1 to 1000000\n"
+		AT("3:93") "\"0\" is outside the range of changes_max; write 1 to 1000000\n"
 		AT("4:33") "\"721h\" is outside the range of idempotency_window; write 1s to 720h\n"
 		AT("4:52") "\"0s\" is outside the range of reservation; write 1ms to 720h\n");
 }

@@ -160,19 +160,38 @@ Test(gateway_sites_request, a_condition_is_a_star_or_tags, .init = begin, .fini 
 
 Test(gateway_sites_request, tags_are_compared_as_the_condition_wants_it, .init = begin, .fini = end)
 {
-	uint64_t revision;
+	struct condition condition;
 
 	head_of("If-Match", "\"a,7\", W/\"7\"", "\"9\"");
 	cr_expect_not(condition_has(&head, HTTP_NAME_IF_MATCH, 7, false));
 	cr_expect(condition_has(&head, HTTP_NAME_IF_MATCH, 7, true));
 	cr_expect(condition_has(&head, HTTP_NAME_IF_MATCH, 9, false));
 	cr_expect_not(condition_has(&head, HTTP_NAME_IF_MATCH, 8, true));
-	cr_expect(condition_first(&head, HTTP_NAME_IF_MATCH, &revision) && revision == 9);
+	cr_expect(condition_read(&head, HTTP_NAME_IF_MATCH, false, &condition));
+	cr_expect(condition.given && !condition.any && condition.revision_count == 1 && condition.revisions[0] == 9);
+	cr_expect(condition_read(&head, HTTP_NAME_IF_MATCH, true, &condition));
+	cr_expect(condition.revision_count == 2 && condition.revisions[0] == 7 && condition.revisions[1] == 9);
 	head_of("If-Match", "\"07\", \"7x\", \"\", \"-7\", \"99999999999999999999\", W/\"5\"", NULL);
 	cr_expect_not(condition_has(&head, HTTP_NAME_IF_MATCH, 7, true));
-	cr_expect_not(condition_first(&head, HTTP_NAME_IF_MATCH, &revision));
+	cr_expect(condition_read(&head, HTTP_NAME_IF_MATCH, false, &condition) && condition.given && condition.revision_count == 0);
 	head_of("If-Match", "\"0\"", NULL);
 	cr_expect(condition_has(&head, HTTP_NAME_IF_MATCH, 0, false));
+	cr_expect(condition_read(&head, HTTP_NAME_IF_MATCH, false, &condition) && condition.given && condition.revision_count == 0);
+}
+
+Test(gateway_sites_request, a_condition_for_the_decider_is_whole_or_refused, .init = begin, .fini = end)
+{
+	struct condition condition;
+
+	head_of("If-Match", "\"1\", \"2\", \"3\", \"4\", \"x\"", "\"5\", \"6\", \"7\", W/\"9\", \"8\"");
+	cr_expect(condition_read(&head, HTTP_NAME_IF_MATCH, false, &condition));
+	cr_expect(condition.revision_count == CONDITION_REVISIONS_MAX && condition.revisions[7] == 8);
+	cr_expect_not(condition_read(&head, HTTP_NAME_IF_MATCH, true, &condition), "nine of them");
+	cr_expect(condition_read(&head, HTTP_NAME_IF_NONE_MATCH, true, &condition) && !condition.given);
+	head_of("If-Match", "*", NULL);
+	cr_expect(condition_read(&head, HTTP_NAME_IF_MATCH, false, &condition) && condition.given && condition.any);
+	head_of("If-Match", "\"1", NULL);
+	cr_expect_not(condition_read(&head, HTTP_NAME_IF_MATCH, false, &condition));
 }
 
 Test(gateway_sites_request, a_condition_cut_anywhere_is_read_within_its_bytes, .init = begin, .fini = end)
