@@ -690,6 +690,17 @@ bool decider_expire(struct decider *d, uint64_t now_ms, struct effect *effect)
 	return true;
 }
 
+void decider_mend(struct decider *d, uint32_t site, const int64_t by[COUNT_KINDS], struct effect *effect)
+{
+	cache_check(d->magic == DECIDER_MAGIC && d->restored);
+	memset(effect, 0, sizeof(*effect));
+	effect->kind = COMMAND_CHANGE;
+	effect->site = site;
+	memcpy(effect->by, by, sizeof(effect->by));
+	book_decided(book_of(d, site), by);
+	book_decided(d->study, by);
+}
+
 uint64_t decider_next_expiry_ms(const struct decider *d)
 {
 	const struct reservation *reservation = reservations_first(d->reservations);

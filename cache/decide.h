@@ -141,6 +141,9 @@ void decider_rules(const struct decider *, uint32_t site, struct count_rules *);
 
 /* One reservation whose time is over, as an effect; false: none. */
 bool decider_expire(struct decider *, uint64_t now_ms, struct effect *);
+/* What the journal is known to have lost of other streams, as an effect: raises that no rule has a say in, because they happened. Before any
+ * command is decided. */
+void decider_mend(struct decider *, uint32_t site, const int64_t by[COUNT_KINDS], struct effect *);
 uint64_t decider_next_expiry_ms(const struct decider *); /* UINT64_MAX: none */
 unsigned decider_reservations(const struct decider *);   /* as decided */
 /* For snapshots: reservations, as decided, from `*place` on (0: the first); false: no more. Deciding between two calls is allowed: none that was there at

@@ -367,36 +367,51 @@ bool replay_record(struct replay *r, unsigned stream, const struct record *recor
 
 /* --- the sums --------------------------------------------------------------------------------------------------------------------- */
 
-static bool sums_add_up(struct replay *r, uint32_t site)
+bool replay_missing(const struct count *count, uint32_t site, int64_t by[COUNT_KINDS])
 {
 	struct count_site found;
-	bool below;
+	bool missing = false;
 
-	count_look(r->count, site, &found);
-	below = found.count < 0;
+	count_look(count, site, &found);
 	for (unsigned kind = 0; kind < COUNT_KINDS; kind++)
-		below |= found.n[kind] < 0;
-	if (!below)
-		return true;
-	if (r->fault_bytes == 0)
-		return false;
-	r->fault[0] = '\0';
-	if (site == COUNT_STUDY) {
-		word(r, "The study");
-	} else {
-		const char *id;
-		size_t id_bytes = count_id(r->count, site, &id);
-
-		word(r, "Site \"%.*s\"", (int)id_bytes, id);
-	}
-	word(r, ", all streams together, comes to screened %" PRId64 ", enrolled %" PRId64 ", randomised %" PRId64 ", withdrawn %" PRId64 ", count %" PRId64
-	     ". None of these can be below zero: the end of a stream is missing.", found.n[COUNT_SCREENED], found.n[COUNT_ENROLLED],
-	     found.n[COUNT_RANDOMISED], found.n[COUNT_WITHDRAWN], found.count);
-	return false;
+		by[kind] = found.n[kind] < 0 ? -found.n[kind] : 0;
+	if (found.count + by[COUNT_ENROLLED] - by[COUNT_WITHDRAWN] < 0)
+		by[COUNT_ENROLLED] = by[COUNT_WITHDRAWN] - found.count;
+	for (unsigned kind = 0; kind < COUNT_KINDS; kind++)
+		missing |= by[kind] > 0;
+	return missing;
 }
 
-bool replay_end(struct replay *r, char *fault, size_t fault_bytes)
+static enum replay_answer sums_add_up(struct replay *r, uint32_t site)
 {
+	struct count_site found;
+	int64_t by[COUNT_KINDS];
+
+	if (!replay_missing(r->count, site, by))
+		return REPLAY_ADDS_UP;
+	count_look(r->count, site, &found);
+	if (r->fault_bytes > 0) {
+		r->fault[0] = '\0';
+		if (site == COUNT_STUDY) {
+			word(r, "The study");
+		} else {
+			const char *id;
+			size_t id_bytes = count_id(r->count, site, &id);
+
+			word(r, "Site \"%.*s\"", (int)id_bytes, id);
+		}
+		word(r, ", all streams together, comes to screened %" PRId64 ", enrolled %" PRId64 ", randomised %" PRId64 ", withdrawn %" PRId64
+		     ", count %" PRId64 ". None of these can be below zero: the end of a stream is missing.", found.n[COUNT_SCREENED],
+		     found.n[COUNT_ENROLLED], found.n[COUNT_RANDOMISED], found.n[COUNT_WITHDRAWN], found.count);
+	}
+	/* Stream 0 lowers by what others raised. Of a kind that it alone changes, or where there is no other, what is left of it has all
+	 * that it rests on before it. */
+	return by[COUNT_WITHDRAWN] > 0 || r->streams == 1 ? REPLAY_WRONG : REPLAY_MISSES;
+}
+
+enum replay_answer replay_end(struct replay *r, char *fault, size_t fault_bytes)
+{
+	enum replay_answer answer = REPLAY_ADDS_UP;
 	struct count_stats stats;
 
 	cache_check(r->magic == REPLAY_MAGIC);
@@ -404,14 +419,21 @@ bool replay_end(struct replay *r, char *fault, size_t fault_bytes)
 	r->fault_bytes = fault_bytes;
 	r->record = NULL; /* the last one was the caller's, and has gone */
 	if (!stream_over(r))
-		return false;
+		return REPLAY_WRONG;
 	r->stream = r->streams;
 	count_stats(r->count, &stats);
 	for (uint32_t site = 0; site < stats.sites; site++) {
-		if (!sums_add_up(r, site))
-			return false;
+		enum replay_answer one = sums_add_up(r, site);
+
+		if (one == REPLAY_WRONG)
+			return one;
+		if (one == REPLAY_MISSES) {
+			/* The first is told; of the others it matters only whether they are worse. */
+			answer = one;
+			r->fault_bytes = 0;
+		}
 	}
-	return sums_add_up(r, COUNT_STUDY);
+	return answer == REPLAY_ADDS_UP ? sums_add_up(r, COUNT_STUDY) : answer;
 }
 
 struct replay *replay_new(struct count *count, struct decider *decider, struct keys *keys, uint64_t now_ms, unsigned streams)

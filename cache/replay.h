@@ -14,7 +14,8 @@
  *   - at the end, of all sites and the study: no sum of any kind is below zero, nor the count. One stream's line may be
  *
  * The sums hold for whatever streams were cut off by a crash, as long as nothing was published before it was durable. In the weaker modes of
- * durability a power cut may take the end of one stream that another one rests on; then replay_end says so.
+ * durability a power cut may take the end of one stream that a lowering in stream 0 rests on; then replay_end says REPLAY_MISSES. Whether they
+ * were at work is not known here. What cannot come from that is REPLAY_WRONG: a kind that stream 0 alone changes, or only one stream.
  *
  * Restored lines go to the shard with the number of the stream, when the stream is read: when the next one begins, or at replay_end.
  *
@@ -35,7 +36,17 @@ void replay_free(struct replay *);
 
 /* The next one. After false nothing more can be made of what was restored. */
 bool replay_record(struct replay *, unsigned stream, const struct record *, char *fault, size_t fault_bytes);
-/* There are no more. Once, and afterwards the caller calls decider_restored. False: the sums do not add up; all else has been restored. */
-bool replay_end(struct replay *, char *fault, size_t fault_bytes);
+
+enum replay_answer {
+	REPLAY_ADDS_UP,
+	REPLAY_MISSES,            /* the end of a stream other than 0 is missing; all that is there has been restored */
+	REPLAY_WRONG,             /* no loss explains it, or it cannot be held: nothing more can be made of what was restored */
+};
+
+/* There are no more. Once, and afterwards the caller calls decider_restored. The fault is of the first site that does not add up. */
+enum replay_answer replay_end(struct replay *, char *fault, size_t fault_bytes);
+
+/* What must have been in the end that is missing, at least: raises of this site, after which nothing of it is below zero. False: none. */
+bool replay_missing(const struct count *, uint32_t site, int64_t by[COUNT_KINDS]);
 
 #endif

@@ -48,8 +48,8 @@ char *configuration_words(const struct gateway *gateway)
 	/* What the start did to the journal belongs into it. */
 	if (gateway->counting.recovery.report.torn_bytes > 0)
 		fprintf(out, " torn_bytes %" PRIu64, gateway->counting.recovery.report.torn_bytes);
-	if (gateway->counting.lost)
-		fprintf(out, " lost_by_choice");
+	if (gateway->counting.lost_count > 0)
+		fprintf(out, " lost_by_choice_sites %u", gateway->counting.lost_count);
 	check(fclose(out) == 0);
 	return words;
 }

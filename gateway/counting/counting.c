@@ -357,7 +357,8 @@ static bool begin_record(struct counting *counting, const char *words)
 
 	struct record record = { .kind = RECORD_START, .actor = { "postern", 7 }, .detail = { detail, n } };
 
-	return !journal_append(counting->journal, &record, NULL);
+	counting->begun = !journal_append(counting->journal, &record, NULL);
+	return counting->begun;
 }
 
 /* An auditor sees between two starts what of the configuration is different. */
@@ -396,6 +397,15 @@ static bool journal_begin(struct counting *counting)
 	/* The clock may have been set back since; the history goes on all the same. */
 	for (unsigned i = 0; i < recovery->stream_count; i++)
 		journal_saw(counting->journal, recovery->heads[i].stamp_ns);
+	/* Before RECORD_START, which says that from now on more is waited for: a start that ends in between finds the rest again. */
+	for (unsigned i = 0; counting->deciding && i < worker->gateway->counting.lost_count; i++) {
+		const struct lost *lost = &worker->gateway->counting.lost[i];
+
+		if (!deciding_mend(counting->deciding, lost->site, lost->by)) {
+			log_say(worker->config->log.level, CONFIG_LOG_ERROR, "count: not all that was lost can be recorded at once; a further start goes on with it");
+			return false;
+		}
+	}
 	if (!begin_record(counting, worker->gateway->counting.configuration))
 		return false;
 	configuration_compare(counting);
@@ -435,7 +445,7 @@ void counting_close(struct worker *worker)
 	/* Core 0 ends last, and knows where all have ended; of those that end meanwhile the others know nothing. */
 	if (counting->deciding)
 		record.detail.size = heads_write(counting, detail, sizeof detail);
-	journal_close(counting->journal, &record, &worker->gateway->counting.recovery.heads[worker->core.index]);
+	journal_close(counting->journal, counting->begun ? &record : NULL, &worker->gateway->counting.recovery.heads[worker->core.index]);
 	counting->journal = NULL;
 }
 

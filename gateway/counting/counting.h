@@ -34,13 +34,16 @@ extern const struct reason IDEMPOTENCY_KEYS_FULL;  /* 503: limits.idempotency_ke
 
 /* ---- before cores run, and after ---------------------------------------------------------------------------------------- */
 
+struct lost { uint32_t site; int64_t by[COUNT_KINDS]; };
+
 struct counting_start {              /* the gateway's; zeroed where no route counts */
 	struct recovery recovery;
 	struct decider *decider;
 	struct keys *keys;
 	char *configuration;             /* words for RECORD_START */
 	char *configuration_before;      /* of the latest start that the journal tells of; NULL: it tells of none */
-	bool lost;                       /* an end of the journal was, as count.durability allows */
+	struct lost *lost;               /* what an end of the journal had that is missing, as the durability it was written with allows */
+	unsigned lost_count;
 };
 
 /* Makes gateway->count out of what the state directory has. False: *fault says what is wrong, nothing was changed on the disk. */
@@ -60,6 +63,7 @@ struct counting {
 	struct task tell;                /* publications of this turn, to who wants to know */
 	uint32_t *told;
 	unsigned told_count, told_space;
+	bool begun;                      /* its journal has RECORD_START, and so gets RECORD_STOP */
 	unsigned under_way;              /* changes begun here that are not over */
 	unsigned asked;                  /* recalls of core 0 that are not answered yet */
 	_Atomic bool left;               /* it has drained: nothing is under way, and its permits are core 0's */

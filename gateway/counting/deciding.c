@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define LOST_BY_CHOICE "raises before a power cut that durability did not wait for: what lowered them is here, and they are not"
 #define FORGETTING_MS 60000u             /* keys whose window is over are forgotten so often … */
 #define EXPIRING_AT_ONCE 256u            /* reservations in one turn; further ones in the next */
 #define FORGETTING_AT_ONCE 1024u         /* … and so many in one turn */
@@ -49,6 +50,7 @@ struct grant {
 	uint64_t stamp_ns;
 };
 
+/* What nobody asked for: a reservation's end by time, or what was lost and is made good. */
 struct expiry {
 	struct journal_waiter waiter;
 	struct deciding *deciding;
@@ -507,6 +509,45 @@ static bool expire_one(struct deciding *d)
 	effect_record(d, &effect, &expiry->record);
 	d->expiries++;
 	counting_append(d->counting, &expiry->record, &expiry->waiter);
+	return true;
+}
+
+/* No change is beyond COUNT_BY_MAX, so what is may take several. */
+static bool mend_some(struct deciding *d, uint32_t site, int64_t left[COUNT_KINDS])
+{
+	struct count *count = d->counting->worker->gateway->count;
+	int64_t by[COUNT_KINDS];
+	struct expiry *mended;
+
+	if (counting_failure(d->counting) || count_reserve(count, 0, site) != COUNT_OK)
+		return false;
+	for (unsigned kind = 0; kind < COUNT_KINDS; kind++) {
+		by[kind] = left[kind] < COUNT_BY_MAX ? left[kind] : COUNT_BY_MAX;
+		left[kind] -= by[kind];
+	}
+	mended = calloc(1, sizeof *mended);
+	check(mended);
+	mended->deciding = d;
+	mended->waiter.settled = expiry_settled;
+	decider_mend(d->decider, site, by, &mended->effect);
+	mended->record.site.size = count_id(count, site, &mended->record.site.bytes);
+	mended->record.actor = (struct record_text){ "postern", 7 };
+	mended->record.reason = (struct record_text){ LOST_BY_CHOICE, sizeof LOST_BY_CHOICE - 1 };
+	effect_record(d, &mended->effect, &mended->record);
+	d->expiries++;
+	counting_append(d->counting, &mended->record, &mended->waiter);
+	return true;
+}
+
+bool deciding_mend(struct deciding *d, uint32_t site, const int64_t by[COUNT_KINDS])
+{
+	static const int64_t none[COUNT_KINDS];
+	int64_t left[COUNT_KINDS];
+
+	memcpy(left, by, sizeof left);
+	while (memcmp(left, none, sizeof left) != 0)
+		if (!mend_some(d, site, left))
+			return false;
 	return true;
 }
 

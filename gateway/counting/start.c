@@ -48,10 +48,34 @@ static void state_new(struct gateway *gateway, unsigned shards)
 	gateway->counting.keys = keys_new((unsigned)config->limits.idempotency_keys_max, config->timeouts.idempotency_window_ms, key_seed);
 }
 
+/* How the last run that stream 0 tells of wrote it. Of an older version nobody knows. */
+enum written { WRITTEN_UNKNOWN, WRITTEN_STRICTLY, WRITTEN_WEAKLY };
+
 struct reading {
 	struct replay *replay;
 	struct counting_start *start;
+	enum written written;
 };
+
+/* The word after "durability" (gateway/counting/configuration.h). */
+static enum written written_by(struct record_text detail)
+{
+	static const char DURABILITY[] = " durability ";
+	const char *word = memmem(detail.bytes, detail.size, DURABILITY, sizeof DURABILITY - 1);
+	size_t left;
+
+	if (!word)
+		return WRITTEN_UNKNOWN;
+	word += sizeof DURABILITY - 1;
+	left = (size_t)(detail.bytes + detail.size - word);
+	for (unsigned i = CONFIG_DURABILITY_ALWAYS; i <= CONFIG_DURABILITY_MEMORY; i++) {
+		const char *name = config_durability_word(i);
+
+		if (left >= strlen(name) && memcmp(word, name, strlen(name)) == 0)
+			return i == CONFIG_DURABILITY_ALWAYS ? WRITTEN_STRICTLY : WRITTEN_WEAKLY;
+	}
+	return WRITTEN_UNKNOWN;
+}
 
 static bool seen(void *user, unsigned stream, const struct record *record, struct recovery_fault *fault)
 {
@@ -62,17 +86,49 @@ static bool seen(void *user, unsigned stream, const struct record *record, struc
 		free(reading->start->configuration_before);
 		reading->start->configuration_before = words;
 	}
+	/* Only what is lowered can miss what it was lowered from, and only stream 0 lowers. A run that ended in order has synced all streams. */
+	if (words)
+		reading->written = written_by(record->detail);
+	else if (stream == 0 && record->kind == RECORD_STOP)
+		reading->written = WRITTEN_STRICTLY;
 	return replay_record(reading->replay, stream, record, fault->sentence, sizeof fault->sentence);
 }
 
-/* Without a sync for each answer a power cut may take the end of one stream and leave what another built on it. That was chosen; it is told. */
-static bool lost_by_choice(struct gateway *gateway, const struct recovery_fault *fault)
+static void lost_add(struct counting_start *counting, uint32_t site, const int64_t by[COUNT_KINDS])
 {
-	if (gateway->config->count.durability == CONFIG_DURABILITY_ALWAYS)
+	struct lost *more = realloc(counting->lost, (counting->lost_count + 1) * sizeof *more);
+
+	check(more);
+	counting->lost = more;
+	more[counting->lost_count].site = site;
+	memcpy(more[counting->lost_count++].by, by, sizeof more->by);
+}
+
+/* Without a sync for each answer a power cut may take the end of one stream and leave what stream 0 built on it. That was chosen; so it is told, and
+ * what is missing is recorded as raises in stream 0. From then on the journal adds up again, whatever durability comes next. */
+static bool lost_by_choice(struct gateway *gateway, enum written written, struct recovery_fault *fault)
+{
+	const enum config_durability now = gateway->config->count.durability;
+	const size_t n = strlen(fault->sentence);
+	struct count_stats stats;
+	int64_t by[COUNT_KINDS];
+
+	if (written == WRITTEN_STRICTLY) {
+		snprintf(fault->sentence + n, sizeof fault->sentence - n, " The run before waited for every sync, so no durability explains it; restore the "
+			"journal from a copy; \"posternctl audit verify\" says more");
 		return false;
-	log_say(gateway->config->log.level, CONFIG_LOG_WARN, "count: %s; with durability: %s an end of the journal may be lost, and was", fault->sentence,
-	        config_durability_word(gateway->config->count.durability));
-	gateway->counting.lost = true;
+	}
+	if (written == WRITTEN_UNKNOWN && now == CONFIG_DURABILITY_ALWAYS) {
+		snprintf(fault->sentence + n, sizeof fault->sentence - n, " With durability: everysec or memory that may be; if the run before had one of them, "
+			"start once with it, and what is missing is recorded");
+		return false;
+	}
+	count_stats(gateway->count, &stats);
+	for (uint32_t site = 0; site < stats.sites; site++)
+		if (replay_missing(gateway->count, site, by))
+			lost_add(&gateway->counting, site, by);
+	log_say(gateway->config->log.level, CONFIG_LOG_WARN, "count: %s The run before did not wait for syncs, and a power cut may take that; what is "
+		"missing at %u sites is recorded as raised by postern", fault->sentence, gateway->counting.lost_count);
 	return true;
 }
 
@@ -81,13 +137,17 @@ static bool read_all(struct gateway *gateway, struct recovery_fault *fault, unsi
 	struct counting_start *counting = &gateway->counting;
 	const uint64_t now_ms = kernel_wall_ns(NULL) / 1000000;
 	struct replay *replay = replay_new(gateway->count, counting->decider, counting->keys, now_ms, shards);
-	struct reading reading = { replay, counting };
+	struct reading reading = { .replay = replay, .start = counting };
 	bool good;
 
 	for (unsigned i = 0; i < shards; i++)
 		count_take(gateway->count, i);
-	good = recovery_run(&counting->recovery, gateway->config->state, gateway->cores.count, journal_hash, seen, &reading, fault) &&
-	       (replay_end(replay, fault->sentence, sizeof fault->sentence) || lost_by_choice(gateway, fault));
+	good = recovery_run(&counting->recovery, gateway->config->state, gateway->cores.count, journal_hash, seen, &reading, fault);
+	if (good) {
+		const enum replay_answer answer = replay_end(replay, fault->sentence, sizeof fault->sentence);
+
+		good = answer == REPLAY_ADDS_UP || (answer == REPLAY_MISSES && lost_by_choice(gateway, reading.written, fault));
+	}
 	if (good)
 		decider_restored(counting->decider);
 	for (unsigned i = 0; i < shards; i++)
@@ -130,6 +190,7 @@ void counting_forget(struct gateway *gateway)
 	keys_free(counting->keys);
 	free(counting->configuration);
 	free(counting->configuration_before);
+	free(counting->lost);
 	count_free(gateway->count);
 	gateway->count = NULL;
 	*counting = (struct counting_start){ 0 };

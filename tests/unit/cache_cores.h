@@ -753,7 +753,7 @@ static void crash(struct cores *w)
 		for (unsigned k = 0; k < ends[i]; k++)
 			cr_assert(replay_record(replay, i, &w->stream[i].entries[k].record, fault, sizeof(fault)), "%s", fault);
 	}
-	cr_assert(replay_end(replay, fault, sizeof(fault)), "%s", fault);
+	cr_assert_eq(replay_end(replay, fault, sizeof(fault)), REPLAY_ADDS_UP, "%s", fault);
 	replay_free(replay);
 	tables_restored(w);
 	memset(w->down, 0, sizeof(w->down));
