@@ -90,7 +90,7 @@ struct exchange {
 	uint64_t body_bytes_out;
 
 	struct arena arena;
-	_Alignas(16) uint8_t arena_own[2048];
+	_Alignas(16) uint8_t arena_own[3840]; /* a proxied request and its answer are 2.2 to 2.9 KB */
 };
 
 /* For carriers. The scope opens under `parent`; `request` is not filled yet. */

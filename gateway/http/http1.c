@@ -399,7 +399,8 @@ static void out_open(struct out *out)
 	out->used = 0;
 }
 
-static void out_put(struct out *out, const char *bytes, size_t n)
+/* More than what is left: over as many pieces as it takes. */
+static void out_put_over(struct out *out, const char *bytes, size_t n)
 {
 	while (n > out->room - out->used) {
 		size_t part = out->room - out->used;
@@ -409,6 +410,18 @@ static void out_put(struct out *out, const char *bytes, size_t n)
 		bytes += part;
 		n -= part;
 		out_open(out);
+	}
+	if (n > 0)
+		memcpy(out->at + out->used, bytes, n);
+	out->used += n;
+}
+
+/* Inline, so that a literal is a few stores and no call. */
+static inline void out_put(struct out *out, const char *bytes, size_t n)
+{
+	if (n > out->room - out->used) {
+		out_put_over(out, bytes, n);
+		return;
 	}
 	if (n > 0)
 		memcpy(out->at + out->used, bytes, n);
