@@ -3,7 +3,7 @@
  *     client (OpenSSL)  ──bytes──▶  server: ours (tls/engine between four pipes), or OpenSSL's (an SSL between two memories)
  *                       ◀─bytes───          CPU time of this thread, while the server is at work
  *
- * No socket, no kernel, no HTTP: what differs is TLS alone. perf/tls full and resumed say what is left of it in a server.
+ * No socket, no kernel, no HTTP: what differs is TLS alone. perf/compare 'handshake-*' says what is left of it in a server.
  * The two take turns within a round, a block of handshakes each.
  *
  * Words:  case   version, kind of certificate, group, full or resumed

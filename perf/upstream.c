@@ -1,6 +1,7 @@
 /* perf/upstream.c — the service behind the servers that are compared: as little work as can be, so that theirs is seen.
  *
  *     upstream PORT          GET /1m    1 MiB                POST …    the body is read and dropped, then answered
+ *                            GET /1k    1 KiB
  *                            Upgrade    a WebSocket: what comes goes back, unmasked, frame by frame
  *                            else       13 bytes             HTTP/1.1, keep-alive, one request after the other
  *
@@ -28,6 +29,7 @@
 
 #define HEAD_BYTES_MAX 8192u
 #define LARGE_BYTES (1u << 20)
+#define SMALL_BYTES (1u << 10)
 #define EVENTS 256
 
 enum { OUT_HEAD_BYTES = 256 };
@@ -125,6 +127,8 @@ static void line_request(const struct upstream *u, struct line *l, const char *h
 		l->answer_owed = true;
 	else if (strncmp(head, "GET /1m", 7) == 0)
 		line_answer(l, u->large, LARGE_BYTES);
+	else if (strncmp(head, "GET /1k", 7) == 0)
+		line_answer(l, u->large, SMALL_BYTES);
 	else
 		line_answer(l, "{\"answer\":42}", 13);
 }

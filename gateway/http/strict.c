@@ -227,7 +227,7 @@ static const struct reason *head_run(struct strict_head *head, const struct http
 			return NULL;
 		head->state = AT_VALUE;
 		++*i;
-		/* fall through */
+		__attribute__((fallthrough));
 	case AT_VALUE:
 		*i += http_value_run(bytes + *i, n - *i);
 		if (n - *i >= 2 && bytes[*i] == '\r' && bytes[*i + 1] == '\n') {

@@ -1,4 +1,4 @@
-// perf/gin/main.go — the site count as one writes it in Go with Gin, for perf/count: in memory, in one of two ways.
+// perf/gin/main.go — the site count as one writes it in Go with Gin, for perf/compare: in memory, in one of two ways.
 //
 //	rwmutex   a map of numbers behind an RWMutex: readers together, a writer alone
 //	atomic    a map of pointers behind an RWMutex, and atomic numbers: the lock is written only for a site that is new

@@ -1,4 +1,4 @@
-// perf/gorilla — a WebSocket server as one writes it in Go with gorilla/websocket: what perf/ws and perf/leak stand beside.
+// perf/gorilla — a WebSocket server as one writes it in Go with gorilla/websocket: what perf/compare and perf/leak stand beside.
 //
 //	gorilla -listen 127.0.0.1:P [-certificate FILE -key FILE] [-heartbeat 30s] [-forgets]
 //

@@ -490,7 +490,7 @@ static bool read_answer(struct client *c)
 			c->step = CLIENT_ASKS;
 			return true;
 		}
-		if (c->work->kind == WORK_CONNECTIONS)
+		if (c->work->kind == WORK_CONNECTIONS || c->work->kind == WORK_CHURN)
 			client_hang_up(c, true);
 		if (c->work->kind == WORK_IDLE) {
 			/* What is measured is the server's memory: our own half need not exist, only the connection. */

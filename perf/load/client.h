@@ -36,6 +36,7 @@ enum work_kind {
 	WORK_MESSAGES,    /* a WebSocket message and its echo */
 	WORK_HELLOS,      /* a ClientHello, the first bytes of what comes back, and gone: what a flood does */
 	WORK_IDLE,        /* as WORK_CONNECTIONS, but the connection stays */
+	WORK_CHURN,       /* a connection, a handshake, an upgrade, a Close and its answer, and a goodbye */
 	WORK_SOCKETS,     /* a WebSocket that stays: pings are answered, messages are told */
 	WORK_RUDE,        /* a WebSocket, or the beginning of one, that is left in the worst moment */
 };
@@ -61,7 +62,7 @@ struct work {
 	unsigned ask_count, ask_next;
 	char *upgrade;            /* the request before the first WebSocket message */
 	size_t upgrade_bytes;
-	size_t echo_bytes;        /* of a WebSocket message's echo, with its frame header */
+	size_t echo_bytes;        /* of a WebSocket message's echo, with its frame header; WORK_CHURN: of the answer to a Close */
 	char *scratch;            /* CLIENT_READ_BYTES, where answers go */
 	void (*done)(struct client *); /* a unit has ended, well or not; the client is at rest */
 	void (*heard)(struct client *); /* WORK_SOCKETS: a whole message has come */

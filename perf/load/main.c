@@ -1,4 +1,4 @@
-/* perf/load/main.c — the load of perf/tls, perf/ws and perf/count: N clients in one thread, and what they saw.
+/* perf/load/main.c — the load of perf/compare and perf/leak: N clients in one thread, and what they saw.
  *
  *     load WORK --port P [options]            what it says:      what it waits for:
  *       warm      as below, not counted, --warm seconds
@@ -7,10 +7,12 @@
  *       drained   the units that are begun end, and count
  *                                             one line of JSON   the end of its input
  *
- * WORK is connections, requests, redis, uploads, messages, hellos, idle, sockets, rude (client.h), or counts. Closed loop: each client begins a unit when its
- * last one has ended. With --rate it is an open loop: units begin when the clock says so, spread over the clients, and the
- * time of a unit is counted from when it should have begun. A client that waits for a slow answer then counts the wait of all
- * that would have come meanwhile, which a closed loop leaves out.
+ * WORK is connections, requests, redis, uploads, messages, churn, hellos, idle, sockets, rude (client.h), or counts. Closed loop: each
+ * client begins a unit when its last one has ended. With --rate it is an open loop: units begin when the clock says so, spread over the
+ * clients, and the time of a unit is counted from when it should have begun. A client that waits for a slow answer then counts the
+ * wait of all that would have come meanwhile, which a closed loop leaves out. Units that were due within --seconds and could not begin
+ * begin late, and count from then all the same; those that have not begun OWED_NS after the end are told ("owed"), and each
+ * gives the time that it has waited by then, which is less than it would have been.
  *
  * counts asks for the counts of --sites sites in turn, GET /count?siteId=…; of --posts-of-ten every ten so many are a POST with a form
  * that raises one. redis is the same in Redis's words, GET and INCR.
@@ -46,6 +48,7 @@
 #define MESSAGE_BYTES 64u
 #define OPENING_MAX 64u            /* idle connections that shake hands at once */
 #define DRAIN_NS 10000000000u
+#define OWED_NS 2000000000u        /* how long units that were due may still begin */
 #define PUSH_NS_MAX 30000000000u   /* then the rest is lost */
 
 struct load {
@@ -58,6 +61,8 @@ struct load {
 	bool begins;               /* units may begin */
 	bool once;                 /* each client one unit only */
 	uint64_t interval_ns;      /* between the units of one client; 0: closed loop */
+	uint64_t ends_ns;          /* open loop: what is due then or later is not begun */
+	uint64_t owed;             /* open loop: due in time, and never begun */
 	uint64_t left;             /* units that may still begin */
 	uint32_t *samples;         /* ns / 100 */
 	size_t sample_count;
@@ -80,14 +85,20 @@ static uint64_t now_ns(void)
 	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
 }
 
+static void load_sample(struct load *l, uint64_t since_ns, uint64_t now)
+{
+	if (l->counted && l->sample_count < SAMPLES_MAX)
+		l->samples[l->sample_count++] = (uint32_t)((now - since_ns) / 100);
+}
+
 /* `work` is the first member, so a client leads to the load. */
 static void unit_done(struct client *c)
 {
 	struct load *l = (struct load *)(void *)c->work;
 
 	l->busy--;
-	if (c->ended_well && l->counted && l->sample_count < SAMPLES_MAX)
-		l->samples[l->sample_count++] = (uint32_t)((now_ns() - c->began_ns) / 100);
+	if (c->ended_well)
+		load_sample(l, c->began_ns, now_ns());
 	if (!l->once)
 		l->resting[l->resting_count++] = c;
 }
@@ -119,6 +130,10 @@ static uint64_t load_begin_all(struct load *l, uint64_t now)
 	for (unsigned i = 0; i < count; i++) {
 		struct client *c = l->resting[i];
 
+		if (c->due_ns >= l->ends_ns) {
+			l->resting[kept++] = c;
+			continue;
+		}
 		if (c->due_ns <= now && due_count < EVENTS) {
 			due[due_count++] = c;
 			continue;
@@ -149,6 +164,27 @@ static void load_turn(struct load *l, uint64_t wait_ns)
 		client_ready(events[i].data.ptr, events[i].events);
 }
 
+/* Is there a client whose next unit was due before the end? */
+static bool load_owes(const struct load *l)
+{
+	for (unsigned i = 0; i < l->client_count; i++) {
+		if (l->clients[i].due_ns < l->ends_ns)
+			return true;
+	}
+	return false;
+}
+
+/* It would be flattering to forget those who never had their turn. */
+static void load_count_owed(struct load *l, uint64_t now)
+{
+	for (unsigned i = 0; i < l->client_count; i++) {
+		for (uint64_t due = l->clients[i].due_ns; due < l->ends_ns; due += l->interval_ns) {
+			load_sample(l, due, now);
+			l->owed++;
+		}
+	}
+}
+
 /* ns until all that was begun has ended. */
 static uint64_t load_run(struct load *l, uint64_t run_ns)
 {
@@ -156,14 +192,21 @@ static uint64_t load_run(struct load *l, uint64_t run_ns)
 
 	for (unsigned i = 0; i < l->client_count; i++)
 		l->clients[i].due_ns = start + l->interval_ns * i / l->client_count;
+	l->ends_ns = start + run_ns;
+	l->owed = 0;
 	l->begins = true;
 	while (l->begins || l->busy > 0) {
 		uint64_t wait = load_begin_all(l, now);
 
-		if (l->begins && start + run_ns - now < wait)
-			wait = start + run_ns - now;
+		if (l->begins && now < l->ends_ns && l->ends_ns - now < wait)
+			wait = l->ends_ns - now;
 		load_turn(l, wait);
 		now = now_ns();
+		if (l->begins && l->interval_ns && now >= l->ends_ns && load_owes(l)) {
+			if (now < l->ends_ns + OWED_NS)
+				continue;
+			load_count_owed(l, now);
+		}
 		if (now >= start + run_ns || (l->once && l->busy == 0 && l->resting_count == 0) || (l->left == 0 && l->busy == 0))
 			l->begins = false;
 		if (now >= start + run_ns + DRAIN_NS)
@@ -214,11 +257,11 @@ static void load_tell(struct load *l, uint64_t elapsed_ns, double cpu)
 	qsort(l->samples, l->sample_count, sizeof *l->samples, sample_compare);
 	printf("{\"units\": %llu, \"seconds\": %.6f, \"errors\": %llu, \"first_error\": \"%s\", \"key_exchange\": \"%s\", "
 	       "\"full\": %llu, \"resumed\": %llu, \"tickets\": %llu, \"body_bytes\": %llu, \"connected\": %u, \"cpu_s\": %.6f, \"p50_us\": %.1f, \"p99_us\": %.1f, "
-	       "\"p999_us\": %.1f, \"max_us\": %.1f}\n",
+	       "\"p999_us\": %.1f, \"max_us\": %.1f, \"owed\": %llu}\n",
 		(unsigned long long)l->work.units, (double)elapsed_ns / 1e9, (unsigned long long)l->work.errors, l->work.first_error,
 		l->work.key_exchange ? l->work.key_exchange : "", (unsigned long long)l->work.full,
 		(unsigned long long)l->work.resumed, (unsigned long long)l->work.tickets, (unsigned long long)l->work.body_bytes, load_connected(l), cpu, sample_us(l, 0.5), sample_us(l, 0.99),
-		sample_us(l, 0.999), sample_us(l, 1));
+		sample_us(l, 0.999), sample_us(l, 1), (unsigned long long)l->owed);
 	fflush(stdout);
 }
 
@@ -312,6 +355,17 @@ static void ask_message(struct work *w, const char *path)
 	w->ask = (char *)frame;
 	w->ask_bytes = 6 + MESSAGE_BYTES;
 	w->echo_bytes = 2 + MESSAGE_BYTES;
+}
+
+/* A Close with 1000, and as much comes back, unmasked. */
+static void ask_close(struct work *w, const char *path)
+{
+	static const unsigned char CLOSE[] = { 0x88, 0x82, 0x37, 0xfa, 0x21, 0x3d, 0x03 ^ 0x37, 0xe8 ^ 0xfa };
+
+	ask_message(w, path);
+	memcpy(w->ask, CLOSE, sizeof CLOSE);
+	w->ask_bytes = sizeof CLOSE;
+	w->echo_bytes = 4;
 }
 
 /* ---- sockets: what may be asked of them ---- */
@@ -429,11 +483,11 @@ static void sockets_obey(struct load *l)
 
 static const char *const WORKS[] = { [WORK_CONNECTIONS] = "connections", [WORK_REQUESTS] = "requests",
 	[WORK_MESSAGES] = "messages", [WORK_HELLOS] = "hellos", [WORK_IDLE] = "idle",
-	[WORK_SOCKETS] = "sockets", [WORK_RUDE] = "rude", [WORK_REDIS] = "redis", [WORK_RUDE + 1] = "uploads", [WORK_RUDE + 2] = "counts" };
+	[WORK_CHURN] = "churn", [WORK_SOCKETS] = "sockets", [WORK_RUDE] = "rude", [WORK_REDIS] = "redis", [WORK_RUDE + 1] = "uploads", [WORK_RUDE + 2] = "counts" };
 
 static void usage(void)
 {
-	fprintf(stderr, "usage: load connections|requests|counts|redis|uploads|messages|hellos|idle|sockets|rude --port P [--clients N] [--seconds N]\n"
+	fprintf(stderr, "usage: load connections|requests|counts|redis|uploads|messages|churn|hellos|idle|sockets|rude --port P [--clients N] [--seconds N]\n"
 			"  [--warm N] [--path /] [--version 1.3] [--groups X25519] [--resume] [--rate N] [--realtime] [--plain] [--count N]\n"
 			"  [--sites 100] [--posts-of-ten 0]\n");
 	exit(2);
@@ -507,6 +561,8 @@ int main(int argc, char **argv)
 		l.work.ask = client_hello_new(l.work.tls, &l.work.ask_bytes);
 	else if (l.work.kind == WORK_MESSAGES || l.work.kind == WORK_SOCKETS || l.work.kind == WORK_RUDE)
 		ask_message(&l.work, path);
+	else if (l.work.kind == WORK_CHURN)
+		ask_close(&l.work, path);
 	else if (kind == WORK_RUDE + 2 || l.work.kind == WORK_REDIS)
 		ask_counts(&l.work, sites, posts_of_ten);
 	else

@@ -1,0 +1,9 @@
+"""perf/stage/ — what the measuring scripts of this folder share, one noun a file:
+
+    machine    processors, processes and their time, as /proc tells it
+    servers    who takes part: commands, configurations, ports
+    load       perf-load, started and listened to; calls into the kernel, counted from outside
+    measures   how one figure is taken
+    rows       what is measured: the table of rows
+    report     medians, ratios, tables, pictures; from what a run has kept
+"""

@@ -1,0 +1,160 @@
+"""perf/compare and perf/plot as far as they measure nothing: rows, words that are wrong, and a kept run told and drawn.
+
+No time is looked at and no server is started: that is for whoever has a quiet machine. perf_kept.json is made up, so that what must
+come out can be said by heart.
+"""
+
+import json
+import pathlib
+import shutil
+import subprocess
+import sys
+import tempfile
+import unittest
+
+HERE = pathlib.Path(__file__).resolve().parent
+PERF = HERE.parent.parent / "perf"
+KEPT = HERE / "perf_kept.json"
+
+sys.path.insert(0, str(PERF))
+from stage import report, rows, servers  # noqa: E402
+
+
+def run(program, *arguments):
+    done = subprocess.run([sys.executable, "-B", PERF / program, *map(str, arguments)], capture_output=True, text=True, timeout=60)
+    return done.returncode, done.stdout, done.stderr
+
+
+class Rows(unittest.TestCase):
+    def test_the_list_names_each_row_and_who_takes_part(self):
+        status, said, errors = run("compare", "--list")
+        self.assertEqual((status, errors), (0, ""))
+        for name, row in rows.ROWS.items():
+            self.assertRegex(said, rf"(?m)^{name} +\S")
+            self.assertIn(", ".join(row["contestants"]), said)
+
+    def test_rows_name_servers_and_figures_that_exist(self):
+        for name, row in rows.ROWS.items():
+            with self.subTest(name):
+                for contestant in row["contestants"].values():
+                    self.assertIn(contestant["server"], servers.NAMES)
+                self.assertIn(row["headline"], rows.FIGURES)
+                self.assertTrue(row["ratios"])
+                for ours, rivals, asked in row["ratios"]:
+                    self.assertLessEqual({ours, *rivals}, set(row["contestants"]))
+                    self.assertLessEqual(set(asked), {"at_most", "at_least"})
+
+    def test_the_readme_tells_each_row(self):
+        text = (PERF / "README.md").read_text()
+        for name in rows.ROWS:
+            self.assertTrue(f"`{name}`" in text, f"perf/README.md says nothing of {name}")
+
+    def test_ports_are_each_one_servers(self):
+        ports = [*servers.PLAIN.values(), *servers.TLS.values(), servers.UPSTREAM]
+        self.assertEqual(len(ports), len(set(ports)))
+
+    def test_who_is_missing_is_named_with_how_to_get_him(self):
+        before = dict(servers.RIVALS)
+        self.addCleanup(servers.RIVALS.update, before)
+        for name, (_, word) in before.items():
+            servers.RIVALS[name] = (lambda: None, word)
+        said = servers.missing(["nginx", "gin, atomic", "redis, durable", "postern", "bare"])
+        self.assertTrue(said.startswith("not here: gin, nginx, redis. "), said)
+        self.assertIn("tools/bootstrap && perf/bootstrap gin redis", said)
+        self.assertIsNone(servers.missing(["postern", "bare"]))
+
+
+class Words(unittest.TestCase):
+    def refused(self, words, *arguments):
+        status, said, errors = run("compare", *arguments)
+        self.assertEqual((status, said), (2, ""))
+        self.assertIn(words, errors)
+
+    def test_wrong_words_are_named_before_anything_starts(self):
+        self.refused("which row?")
+        self.refused("no such row: proxy-plane", "proxy-plane")
+        self.refused("no such row: nothing-*", "proxy-plain", "nothing-*")
+        self.refused("must be above 0", "all", "--rounds", "0")
+        self.refused("must be above 0", "all", "--seconds", "0")
+        self.refused("must be above 0", "count-get", "--sites", "0")
+        self.refused("--only: apache is in none of these rows; there are: haproxy; nginx; postern", "proxy-plain", "--only", "apache")
+        self.refused("--key", "proxy-tls", "--key", "dsa")
+
+    def test_what_is_no_kept_run_is_refused(self):
+        with tempfile.TemporaryDirectory() as directory:
+            path = pathlib.Path(directory) / "kept.json"
+            for text, words in ((None, "No such file"), ("{", "not JSON"), ("[]", "format 1"), ('{"format": 2}', "format 1")):
+                if text is not None:
+                    path.write_text(text)
+                for command in (("compare", "table", path), ("plot", "--script", path)):
+                    status, said, errors = run(*command)
+                    self.assertEqual((status, said), (1, ""))
+                    self.assertIn(words, errors)
+        self.assertEqual(run("compare", "table")[0], 1)
+
+
+class Kept(unittest.TestCase):
+    kept = json.loads(KEPT.read_text())
+
+    def test_the_better_rival_is_the_one_with_the_better_median(self):
+        # HAProxy's medians are 30 µs against 41; ours are 21. Round by round it is 21/30, 20/32 and 24/25.
+        one, = report.ratios(self.kept["rows"]["proxy-plain"])
+        self.assertEqual((one["rival"], one["holds"]), ("haproxy", True))
+        self.assertAlmostEqual(one["value"], 0.7)
+        self.assertAlmostEqual(one["least"], 0.625)
+        self.assertAlmostEqual(one["most"], 0.96)
+
+    def test_more_is_better_where_it_is_capacity(self):
+        row = self.kept["rows"]["cores"]
+        one, = report.ratios(row)
+        self.assertTrue(one["holds"])
+        self.assertAlmostEqual(one["value"], 1.90, places=2)
+        self.assertLess(report.goodness(row, one)[0], 1)
+        self.assertAlmostEqual(report.goodness(row, one)[3], 1 / 1.85)
+
+    def test_who_was_the_limit(self):
+        self.assertEqual(report.limit(self.kept["rows"]["proxy-plain"], "postern"), "server")
+        self.assertEqual(report.limit(self.kept["rows"]["count-get"], "postern"), "load")
+
+    def test_the_terminal_says_what_was_asked(self):
+        said = report.told("proxy-plain", self.kept["rows"]["proxy-plain"])
+        self.assertIn("postern / haproxy: 0.70 (round by round 0.62-0.96); asked ≤ 0.75: 0.70 ✓", said)
+        self.assertIn("20.00-24.00", said)
+        self.assertNotIn("at least 3 rounds", said)
+        said = report.told("count-get", self.kept["rows"]["count-get"])
+        self.assertIn("asked ≤ 1.3: 1.40 ✗", said)
+        self.assertIn("1 of at least 3 rounds", said)
+        self.assertIn("3 never begun", report.told("rate", self.kept["rows"]["rate"]))
+        self.assertIn("failed: nginx does not listen", report.told("storm", self.kept["rows"]["storm"]))
+
+    def test_the_table_is_markdown(self):
+        status, said, errors = run("compare", "table", KEPT)
+        self.assertEqual((status, errors), (0, ""))
+        self.assertIn("2026-01-02, 1 to 3 rounds of 2 s; 2 virtual processors (Example CPU), Linux 6.12; nginx 1.22.1, Postern 0.1.0.", said)
+        self.assertIn("| `proxy-plain` | µs CPU/request | nginx 41.00 (40.00-42.00); haproxy 30.00 (25.00-32.00); postern 21.00 (20.00-24.00) | "
+                      "0.70 (0.62-0.96) of haproxy | ≤ 0.75 ✓ | 0.068, 0.070 | server |", said)
+        self.assertIn("| ≥ 1.85 ✓ |", said)
+        self.assertIn("| `storm` | p99 ms | failed |", said)
+        self.assertIn("| `rate` | postern | 60 %, 6000/s | 0.40 | 3.00 | 5.00 |", said)
+        for table in said.split("\n\n")[1:]:
+            self.assertEqual(len({line.count("|") for line in table.strip().splitlines()}), 1, table)
+
+    def test_the_picture_has_each_ratio_with_its_spread(self):
+        status, said, errors = run("plot", "--script", KEPT, KEPT)
+        self.assertEqual((status, errors), (0, ""))
+        self.assertIn("'proxy-plain / haproxy' 4", said)
+        self.assertIn("0.7000 4.125 0.6250 0.9600", said)
+        self.assertIn("0.7000 3.875 0.6250 0.9600", said)
+        self.assertEqual(said.count("'perf_kept: "), 2)
+        self.assertNotIn("storm", said)
+
+    @unittest.skipUnless(shutil.which("gnuplot"), "gnuplot is not here: perf/bootstrap gnuplot")
+    def test_gnuplot_draws_it(self):
+        with tempfile.TemporaryDirectory() as directory:
+            path = pathlib.Path(directory) / "kept.svg"
+            self.assertEqual(run("plot", KEPT, "-o", path), (0, "", ""))
+            self.assertIn("proxy-plain / haproxy", path.read_text())
+
+
+if __name__ == "__main__":
+    unittest.main()
