@@ -25,12 +25,12 @@
 
 #define RECORD_CHAIN_BYTES 32
 #define RECORD_TEXT_BYTES_MAX 512u       /* of each text: actor, reason, …; but */
-#define RECORD_DETAIL_BYTES_MAX 4096u    /* of the detail: it names the heads of many streams */
+#define RECORD_DETAIL_BYTES_MAX 4096u    /* of the detail: it names the heads of some 45 streams */
 #define RECORD_BYTES_MAX 8192u
 #define RECORD_DIGEST_BYTES 16
 
 enum record_kind {
-	RECORD_START = 1,         /* the gateway began: detail says its version, the number of cores, the digest of its configuration; and heads */
+	RECORD_START = 1,         /* the gateway began: detail says its version, the number of cores, the digest of its configuration; and heads (below) */
 	RECORD_STOP = 2,          /* … and ended in order: detail has the heads of all other streams */
 	RECORD_CHANGE = 3,        /* by */
 	RECORD_RULES = 4,         /* status and cap of a site, or cap of the study (site empty): as they are from now on */
@@ -90,8 +90,10 @@ enum record_tag {
  *   version VERSION cores N configuration HEX durability WORD … heads STREAM:SEQUENCE:HEX STREAM:SEQUENCE:HEX …
  *
  * Of these "cores N" says that the streams 0 to N - 1 are there, and what follows "heads", to the end, where streams are known to stand: the last
- * sequence (0: no record yet) and its chain, in hexadecimal, or the chain's beginning of 16 digits or more. So streams vouch for each other: what
- * was cut off the end of one, or is missing altogether, another one knows of. `posternctl audit verify` holds them to it. */
+ * sequence (0: no record yet) and its chain, in hexadecimal, or the chain's beginning of 16 digits or more. Heads of so many streams that one
+ * record has no room for them go on in further ones of the same kind, right behind it, whose details begin with "heads": together they are one
+ * start, or one end. So streams vouch for each other: what was cut off the end of one, or is missing altogether, another one knows of.
+ * `posternctl audit verify` holds them to it. */
 
 enum record_answer {
 	RECORD_OK,

@@ -94,6 +94,8 @@ static int signals_block(void)
 	sigset_t set;
 
 	signal(SIGPIPE, SIG_IGN);
+	/* A file that may not grow (RLIMIT_FSIZE) is an error of that write, which its writer knows how to meet. */
+	signal(SIGXFSZ, SIG_IGN);
 	sigemptyset(&set);
 	sigaddset(&set, SIGTERM);
 	sigaddset(&set, SIGINT);

@@ -11,6 +11,8 @@
 #include <sys/random.h>
 
 #define RECORDED_SITES 64u               /* of a block */
+#define HEAD_BYTES_MAX (1u + 4 + 1 + 20 + 1 + 2 * RECORD_CHAIN_BYTES + 1) /* one of heads_write's, with the 0 behind it */
+#define SNAPSHOT_SITES_AT_ONCE 16u       /* looked at for one record of a snapshot */
 #define SNAPSHOT_AFTER_BYTES (32u << 20) /* of journal: what a start reads at most, besides the snapshot */
 
 const struct reason CHANGES_FULL = { "changes_full",
@@ -171,6 +173,8 @@ void counting_published(struct counting *counting, uint32_t site)
 
 /* ---- snapshots -------------------------------------------------------------------------------------------------------------------- */
 
+/* Each of these looks at a bounded number of sites: most of 65536 may have no line of this core's, and true without a record
+ * leaves the rest to the next call. */
 enum { SNAPSHOT_LINES, SNAPSHOT_RULES, SNAPSHOT_RESERVATIONS, SNAPSHOT_KEYS, SNAPSHOT_CONFIGURATION, SNAPSHOT_OVER };
 
 static struct record_text site_text(const struct count *count, uint32_t site)
@@ -195,7 +199,9 @@ static bool snapshot_line(struct counting *counting, uint64_t *site, struct reco
 	const struct count *count = counting->worker->gateway->count;
 	struct line line;
 
-	for (; *site < site_count(count); ++*site) {
+	for (unsigned looked = 0; *site < site_count(count); ++*site) {
+		if (looked++ == SNAPSHOT_SITES_AT_ONCE)
+			return true;
 		count_line(count, counting->worker->core.index, (uint32_t)*site, &line);
 		if (line.changes == 0)
 			continue;
@@ -220,7 +226,9 @@ static bool snapshot_rules(struct counting *counting, uint64_t *site, struct rec
 	const struct count *count = counting->worker->gateway->count;
 	struct count_rules rules;
 
-	for (; *site <= site_count(count); ++*site) {
+	for (unsigned looked = 0; *site <= site_count(count); ++*site) {
+		if (looked++ == SNAPSHOT_SITES_AT_ONCE)
+			return true;
 		const uint32_t number = *site < site_count(count) ? (uint32_t)*site : COUNT_STUDY;
 
 		decider_rules(deciding_decider(counting->deciding), number, &rules);
@@ -330,18 +338,21 @@ static enum journal_mode mode_of(const struct config *config)
 	return JOURNAL_ALWAYS;
 }
 
-/* " heads 0:17:ab…": where the other streams end, as far as that is known here. So a stream that is cut or taken away is missed by the others. */
-static size_t heads_write(const struct counting *counting, char *text, size_t size)
+/* " heads 0:17:ab…": where the other streams end, as far as that is known here. So a stream that is cut or taken away is missed by the others.
+ * From stream *from on, as many as there is room for; *from becomes the first for the next record, or the number of streams. */
+static size_t heads_write(const struct counting *counting, unsigned *from, char *text, size_t size)
 {
 	const struct recovery *recovery = &counting->worker->gateway->counting.recovery;
 	size_t n = (size_t)snprintf(text, size, "heads");
 
-	for (unsigned i = 0; i < recovery->stream_count && n + 100 < size; i++) {
-		const struct journal_head *head = &recovery->heads[i];
+	for (; *from < recovery->stream_count; ++*from) {
+		const struct journal_head *head = &recovery->heads[*from];
 
-		if (i == counting->worker->core.index || head->sequence == 0)
+		if (*from == counting->worker->core.index || head->sequence == 0)
 			continue;
-		n += (size_t)snprintf(text + n, size - n, " %u:%llu:", i, (unsigned long long)head->sequence);
+		if (n + HEAD_BYTES_MAX > size)
+			break;
+		n += (size_t)snprintf(text + n, size - n, " %u:%llu:", *from, (unsigned long long)head->sequence);
 		for (unsigned k = 0; k < RECORD_CHAIN_BYTES; k++)
 			n += (size_t)snprintf(text + n, size - n, "%02x", head->chain[k]);
 	}
@@ -350,15 +361,22 @@ static size_t heads_write(const struct counting *counting, char *text, size_t si
 
 static bool begin_record(struct counting *counting, const char *words)
 {
+	const struct recovery *recovery = &counting->worker->gateway->counting.recovery;
 	char detail[RECORD_DETAIL_BYTES_MAX];
 	size_t n = (size_t)snprintf(detail, sizeof detail, "%s ", words);
+	unsigned from = 0;
 
-	n += heads_write(counting, detail + n, sizeof detail - n);
+	do {
+		struct record record = { .kind = RECORD_START, .actor = { "postern", 7 } };
 
-	struct record record = { .kind = RECORD_START, .actor = { "postern", 7 }, .detail = { detail, n } };
-
-	counting->begun = !journal_append(counting->journal, &record, NULL);
-	return counting->begun;
+		n += heads_write(counting, &from, detail + n, sizeof detail - n);
+		record.detail = (struct record_text){ detail, n };
+		if (journal_append(counting->journal, &record, NULL))
+			return false;
+		n = 0;
+	} while (from < recovery->stream_count);
+	counting->begun = true;
+	return true;
 }
 
 /* An auditor sees between two starts what of the configuration is different. */
@@ -434,19 +452,48 @@ bool counting_open(struct worker *worker)
 	return !gateway->counting.recovery.heads || journal_begin(counting);
 }
 
+/* Core 0 ends last, and knows where all have ended; of those that end meanwhile the others know nothing. */
+static struct record *ends_new(const struct counting *counting, unsigned *count)
+{
+	const struct recovery *recovery = &counting->worker->gateway->counting.recovery;
+	struct record *ends = NULL;
+	unsigned from = counting->deciding ? 0 : recovery->stream_count;
+
+	*count = 0;
+	do {
+		ends = realloc(ends, ++*count * sizeof *ends);
+		check(ends);
+
+		struct record *end = &ends[*count - 1];
+
+		*end = (struct record){ .kind = RECORD_STOP, .actor = { "postern", 7 } };
+		if (from < recovery->stream_count) {
+			char *detail = malloc(RECORD_DETAIL_BYTES_MAX);
+
+			check(detail);
+			end->detail = (struct record_text){ detail, heads_write(counting, &from, detail, RECORD_DETAIL_BYTES_MAX) };
+		}
+	} while (from < recovery->stream_count);
+	return ends;
+}
+
 void counting_close(struct worker *worker)
 {
 	struct counting *counting = worker->counting;
-	char detail[RECORD_DETAIL_BYTES_MAX];
-	struct record record = { .kind = RECORD_STOP, .actor = { "postern", 7 }, .detail = { detail, 0 } };
+	struct recovery *recovery = &worker->gateway->counting.recovery;
+	struct record *last = NULL;
+	unsigned count = 0;
 
 	if (!counting || !counting->journal)
 		return;
-	/* Core 0 ends last, and knows where all have ended; of those that end meanwhile the others know nothing. */
-	if (counting->deciding)
-		record.detail.size = heads_write(counting, detail, sizeof detail);
-	journal_close(counting->journal, counting->begun ? &record : NULL, &worker->gateway->counting.recovery.heads[worker->core.index]);
+	/* Without a begin there is no end either. */
+	if (counting->begun)
+		last = ends_new(counting, &count);
+	journal_close(counting->journal, last, count, &recovery->heads[worker->core.index]);
 	counting->journal = NULL;
+	for (unsigned i = 0; i < count; i++)
+		free((void *)(uintptr_t)last[i].detail.bytes);
+	free(last);
 }
 
 bool counting_rests(const struct worker *worker)

@@ -921,7 +921,7 @@ static void close_all(struct journal *journal)
 	while (journal->count > 0 || !link_alone(&journal->due));
 }
 
-void journal_close(struct journal *journal, struct record *last, struct journal_head *head)
+void journal_close(struct journal *journal, struct record *last, unsigned last_count, struct journal_head *head)
 {
 	check(journal->magic == JOURNAL_MAGIC && journal->scope.state == SCOPE_ENDED && op_idle(&journal->op));
 	close_note(journal);
@@ -930,8 +930,9 @@ void journal_close(struct journal *journal, struct record *last, struct journal_
 		disk_direct(journal->fd, false);
 	/* With no room the second before, there may be some now. */
 	close_all(journal);
-	if (last && !journal->failure) {
-		append(journal, last, NULL);
+	if (!journal->failure) {
+		for (unsigned i = 0; i < last_count; i++)
+			append(journal, &last[i], NULL);
 		close_all(journal);
 	}
 	snapshot_close(journal);

@@ -52,6 +52,7 @@ struct journal_head {
 	uint64_t segment_bytes;          /* how much of the last segment is whole; 0: no segment */
 	uint64_t segment_first;          /* the last segment's name */
 	uint64_t snapshot_sequence;      /* of the newest snapshot; 0: none */
+	uint64_t snapshot_older;         /* … and of the one kept beside it; 0: none */
 	uint64_t snapshot_behind_bytes;  /* of the journal behind it: what the next start would read */
 	uint8_t chain[RECORD_CHAIN_BYTES];
 };
@@ -73,8 +74,9 @@ struct journal_settings {
 };
 
 /* Gives the next record of a snapshot (kind, sequence and fields are filled in, texts stay until the next call; `place` is the giver's, 0 at
- * first); false: no more. Called from the core's tasks, a few hundred times a turn, and never from inside another call of the journal. What it
- * tells must contain all that was settled when the snapshot began, so whoever publishes does it in settled(). */
+ * first); false: no more. True with a kind of 0: what it looked through in this call, which is bounded, held nothing; it is asked again, and a
+ * slice of a snapshot counts calls. Called from the core's tasks, a few hundred times a turn, and never from inside another call of the
+ * journal. What it tells must contain all that was settled when the snapshot began, so whoever publishes does it in settled(). */
 typedef bool journal_snapshot_next(void *user, uint64_t place[4], struct record *);
 
 struct journal *journal_open(struct core *, const struct journal_settings *, const struct journal_head *);
@@ -97,9 +99,8 @@ void journal_head_now(const struct journal *, struct journal_head *); /* of what
 const struct journal_statistics *journal_statistics(const struct journal *);
 
 /* The core's root is about to close: what was appended is written and synced (in every mode) by plain calls, waiters are settled, the files closed.
- * `last` is appended as the very last record, if given and the journal still takes one. On the core's thread, or when that has ended; after its
- * root has ended, and before core_close. *head, if given: where
- * the stream ends. */
-void journal_close(struct journal *, struct record *last, struct journal_head *head);
+ * The records of `last` are appended behind all others if the journal still takes any, in one block where they fit into one. On the core's
+ * thread, or when that has ended; after its root has ended, and before core_close. *head, if given: where the stream ends. */
+void journal_close(struct journal *, struct record *last, unsigned last_count, struct journal_head *head);
 
 #endif

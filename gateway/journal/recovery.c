@@ -329,6 +329,7 @@ static bool snapshot_find(struct recovering *r, struct found *stream, struct sna
 		snapshot_read(r, stream, bytes, n, sequence, true, end, &refused);
 		r->recovery->report.bytes += n;
 		stream->head.snapshot_sequence = sequence;
+		stream->head.snapshot_older = i > 0 ? stream->snapshots.all[i - 1] : 0;
 		free(bytes);
 		return !refused;
 	}

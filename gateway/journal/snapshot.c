@@ -106,6 +106,9 @@ static int fills(struct journal *journal)
 			put_end(journal);
 			return block_ready(snapshot);
 		}
+		/* Looked through and found nothing: counted all the same, so that a slice stays one. */
+		if (record.kind == 0)
+			continue;
 		if (record.sequence > snapshot->needs)
 			snapshot->needs = record.sequence;
 		check(put(journal, &record));
@@ -254,6 +257,7 @@ static int syncs_directory(struct journal *journal)
 	snapshot->older = snapshot->newest;
 	snapshot->newest = snapshot->begins;
 	journal->head.snapshot_sequence = snapshot->begins;
+	journal->head.snapshot_older = snapshot->older;
 	stat_add(&journal->statistics->snapshots, 1);
 	rest(journal);
 	return SNAPSHOT_RESTS;
@@ -292,6 +296,7 @@ void snapshot_open(struct journal *journal)
 
 	snapshot->directory = snapshot->draft = -1;
 	snapshot->newest = journal->head.snapshot_sequence;
+	snapshot->older = journal->head.snapshot_older;
 	task_init(&snapshot->task, &journal->scope, "snapshot", snapshot_step);
 	op_init(&snapshot->op, &journal->scope, "snapshot", op_noted);
 }

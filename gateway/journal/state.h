@@ -9,7 +9,7 @@
 
 #define JOURNAL_MAGIC 0x70a24a1fu
 #define SNAPSHOT_BYTES (128u << 10)      /* of records in a block of a snapshot */
-#define SNAPSHOT_SLICE_RECORDS 256u      /* made in one step */
+#define SNAPSHOT_SLICE_RECORDS 256u      /* made in one step, or looked for in vain */
 
 /* What waits, and the one that is being written: each begins another, so none is ever full of less than all but one record. */
 #define BLOCKS (JOURNAL_WAITING_BYTES_MAX / BLOCK_BYTES_MAX + 1)

@@ -70,6 +70,7 @@ class Gateway:
             del self.configuration["upstreams"]
         self.path = self.directory / "postern.yaml"
         self.process = None
+        self.before = []                   # words of another program that becomes this one: nsenter, prlimit
         self.wires = []
 
     # ---- life ------------------------------------------------------------------------------------
@@ -88,7 +89,7 @@ class Gateway:
     def spawn(self):
         self.write()
         with open(self.stderr_path, "wb") as stderr:
-            self.process = subprocess.Popen([BINARY, "run", "-c", self.path], stdin=subprocess.DEVNULL, stdout=stderr,
+            self.process = subprocess.Popen([*self.before, BINARY, "run", "-c", self.path], stdin=subprocess.DEVNULL, stdout=stderr,
                                             stderr=stderr, env=self.environment(), cwd=self.directory)
         return self
 

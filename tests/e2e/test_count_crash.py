@@ -70,6 +70,7 @@ class Ledger:
         self.keyed_lost = []                   # to be asked again
         self.keyed = {}                        # key → (question, what was told)
         self.cap = 0                           # of "capped", the highest that was ever set
+        self.cap_reached = False               # … and somebody was refused for it since
         self.acknowledged = self.refused = 0
 
     def answered(self, question, told, answer):
@@ -82,6 +83,7 @@ class Ledger:
         else:
             assert told in (("refused", "site_cap_reached"), ("refused", "count_below_zero")), (question, told)
             self.refused += 1
+            self.cap_reached |= told == ("refused", "site_cap_reached")
         if question.key is not None:
             assert self.keyed.get(question.key, (None, told))[1] == told, "another answer to the same key"
             self.keyed[question.key] = question, told
@@ -123,9 +125,11 @@ class Chooser:
         site = dice.choice(SITES)
         if client.number == 0 and dice.random() < 0.2:
             return Question(("get", site))
-        if client.number == 1 and dice.random() < 0.2:
-            # It grows, so that raises are allowed and refused by turns. It counts as set from when it is asked for.
+        if client.number == 1 and dice.random() < 0.2 and self.ledger.cap_reached:
+            # It grows, so that raises are allowed and refused by turns; by the clock it could grow faster than anybody enrols. It counts as
+            # set from when it is asked for.
             self.ledger.cap += CAP_STEP
+            self.ledger.cap_reached = False
             return Question(("put", "capped", KEEP, self.ledger.cap, None))
         key = str(uuid.UUID(int=dice.getrandbits(128))) if dice.random() < self.key_share else None
         kind, by = dice.choice([("enrolled", 1), ("enrolled", 1), ("enrolled", 1), ("screened", 3), ("randomised", 1), ("enrolled", -1), ("withdrawn", 1)])

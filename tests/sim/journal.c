@@ -412,7 +412,7 @@ static void streams_end(struct world_journal *w)
 		const uint64_t synced = stream->journal->synced_sequence;
 		struct journal_head head;
 
-		journal_close(stream->journal, NULL, &head);
+		journal_close(stream->journal, NULL, 0, &head);
 		stream->journal = NULL;
 		if (stream->waiting > 0)
 			world_fail(&sim->world, "%llu waiters are left unsettled", (unsigned long long)stream->waiting);

@@ -24,6 +24,7 @@ struct rig {
 	struct journal *journal;
 	unsigned settled;
 	uint64_t lines;                  /* what the snapshot tells */
+	unsigned looks;                  /* how often it was asked */
 	uint64_t seen, seen_snapshot, first;
 	char detail[4000];
 };
@@ -66,7 +67,7 @@ static void rig_close(struct rig *r, struct record *last, struct journal_head *h
 {
 	scope_close(&r->core.root, &RING_DONE);
 	core_run(&r->core);
-	journal_close(r->journal, last, head);
+	journal_close(r->journal, last, last ? 1 : 0, head);
 	core_close(&r->core);
 	recovery_free(&r->recovery);
 }
@@ -211,6 +212,45 @@ Test(gateway_journal, the_weaker_modes_settle_what_is_written_and_everysec_syncs
 		files_teardown();
 		files_setup();
 	}
+}
+
+struct unceasing {
+	struct journal_waiter waiter;
+	struct rig *rig;
+	bool ends;
+};
+
+/* Settled, it is the next one already: there is no moment in which nothing waits to be written. */
+static void appends_again(struct journal_waiter *waiter, const struct reason *failure)
+{
+	struct unceasing *unceasing = owner_of(waiter, struct unceasing, waiter);
+	struct record record = { .kind = RECORD_CHANGE, .site = { "site-1", 6 }, .by = { 0, 1 }, .cap = -1, .cap_before = -1 };
+
+	cr_assert_null(failure);
+	if (!unceasing->ends)
+		cr_assert_null(journal_append(unceasing->rig->journal, &record, waiter));
+}
+
+Test(gateway_journal, everysec_syncs_each_second_where_records_never_cease)
+{
+	struct unceasing unceasing = { .waiter.settled = appends_again };
+	uint64_t until_ns, commits;
+	struct rig r;
+
+	rig_open(&r, JOURNAL_EVERYSEC, 1 << 30, 1 << 30);
+	unceasing.rig = &r;
+	appends_again(&unceasing.waiter, NULL);
+	until_ns = kernel_now_ns(NULL) + 3500000000;
+	while (kernel_now_ns(NULL) < until_ns)
+		core_turn(&r.core, false);
+	commits = journal_statistics(r.journal)->commits;
+	cr_assert_gt(commits, 10);
+	/* One a second, and not one for each commit. */
+	cr_assert_geq(journal_statistics(r.journal)->syncs, 2, "%llu commits, %llu syncs", (unsigned long long)commits,
+		(unsigned long long)journal_statistics(r.journal)->syncs);
+	cr_assert_leq(journal_statistics(r.journal)->syncs, 4);
+	unceasing.ends = true;
+	rig_close(&r, NULL, NULL);
 }
 
 Test(gateway_journal, a_waiter_may_append_and_stamps_always_rise)
@@ -409,7 +449,7 @@ Test(gateway_journal, one_whose_segment_cannot_be_opened_refuses_and_settles_all
 	settings.directory = dup(settings.directory);
 	scope_close(&r.journal->scope, &RING_DONE);
 	core_turn(&r.core, false);
-	journal_close(r.journal, NULL, NULL);
+	journal_close(r.journal, NULL, 0, NULL);
 	cr_redirect_stderr();
 	r.journal = journal_open(&r.core, &settings, &r.recovery.heads[0]);
 	cr_assert_eq(journal_failure(r.journal), &JOURNAL_FAILED);
@@ -462,6 +502,88 @@ Test(gateway_journal, a_snapshot_is_taken_while_serving_and_the_next_start_reads
 		files_teardown();
 		files_setup();
 	}
+}
+
+static bool snapshot_seldom(void *user, uint64_t place[4], struct record *record)
+{
+	struct rig *r = user;
+
+	r->looks++;
+	if (r->looks % 1000 == 0)
+		return snapshot_line(user, place, record);
+	return place[0] < r->lines;
+}
+
+Test(gateway_journal, a_slice_of_a_snapshot_looks_no_further_where_it_finds_nothing)
+{
+	struct recovery recovery;
+	unsigned most = 0;
+	struct rig r;
+
+	rig_open(&r, JOURNAL_ALWAYS, 1 << 20, 1000);
+	r.lines = 20;
+	journal_set_snapshot(r.journal, snapshot_seldom, &r);
+	for (unsigned i = 0; i < 4; i++)
+		cr_assert_null(appended(&r, NULL, 500));
+	while (journal_statistics(r.journal)->snapshots < 1) {
+		const unsigned before = r.looks;
+
+		core_turn(&r.core, false);
+		if (r.looks - before > most)
+			most = r.looks - before;
+	}
+	cr_assert_gt(r.looks, 19000);
+	cr_assert_leq(most, SNAPSHOT_SLICE_RECORDS);
+	rig_close(&r, NULL, NULL);
+	found(&r, &recovery);
+	cr_assert_eq(r.seen_snapshot, 21);
+	recovery_free(&recovery);
+}
+
+/* One snapshot, or two where a disk is slow, and the end. */
+static void life_with_a_snapshot(struct rig *r)
+{
+	rig_open(r, JOURNAL_ALWAYS, 1 << 20, 10000);
+	r->lines = 1;
+	journal_set_snapshot(r->journal, snapshot_line, r);
+	do {
+		if (!journal_failure(r->journal) && journal_statistics(r->journal)->snapshots < 1)
+			cr_assert_null(appended(r, NULL, 500));
+		core_turn(&r->core, false);
+	} while (journal_statistics(r->journal)->snapshots < 1 || r->journal->snapshot.step != SNAPSHOT_RESTS);
+	rig_close(r, NULL, NULL);
+}
+
+Test(gateway_journal, over_restarts_no_more_than_two_snapshots_stay)
+{
+	char name[256];
+	struct rig r;
+
+	for (unsigned lives = 1; lives <= 5; lives++) {
+		life_with_a_snapshot(&r);
+		cr_assert_leq(files_with(0, ".snapshot", name), 2, "after %u lives", lives);
+		cr_assert_geq(files_with(0, ".snapshot", name), 1);
+	}
+}
+
+Test(gateway_journal, the_last_words_are_all_written_in_one_block)
+{
+	struct record last[3] = { { .kind = RECORD_STOP, .detail = { "heads 1:1:ab", 12 } }, { .kind = RECORD_STOP, .detail = { "heads 2:1:cd", 12 } },
+		{ .kind = RECORD_STOP } };
+	struct journal_head head;
+	struct rig r;
+
+	rig_open(&r, JOURNAL_ALWAYS, 1 << 20, 1 << 20);
+	cr_assert_null(appended(&r, NULL, 0));
+	scope_close(&r.core.root, &RING_DONE);
+	core_run(&r.core);
+	journal_close(r.journal, last, 3, &head);
+	core_close(&r.core);
+	recovery_free(&r.recovery);
+	cr_assert_eq(head.sequence, 4);
+	cr_assert_eq(head.block, 2);
+	for (unsigned i = 0; i < 3; i++)
+		cr_assert_eq(last[i].sequence, 2 + i);
 }
 
 /* ---- the chain ---- */
