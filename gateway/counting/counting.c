@@ -93,6 +93,11 @@ void counting_barrier(struct counting *counting, struct journal_waiter *waiter)
 		settle_later(counting, waiter);
 }
 
+bool counting_flush(struct counting *counting)
+{
+	return !counting->journal || !journal_flush(counting->journal);
+}
+
 void counting_saw(struct counting *counting, uint64_t stamp_ns)
 {
 	if (counting->journal)
@@ -393,6 +398,24 @@ static void configuration_compare(struct counting *counting)
 	free(changes);
 }
 
+/* What was lost is made good: on the disk and published when this returns, while no core serves yet (gateway/run.c), so that nobody ever reads
+ * less than nothing. */
+static bool lost_mend(struct counting *counting)
+{
+	const struct worker *worker = counting->worker;
+	const struct counting_start *start = &worker->gateway->counting;
+	bool good = true;
+
+	if (!counting->deciding || start->lost_count == 0)
+		return true;
+	for (unsigned i = 0; good && i < start->lost_count; i++)
+		good = deciding_mend(counting->deciding, start->lost[i].site, start->lost[i].by);
+	if (counting_flush(counting) && good)
+		return true;
+	log_say(worker->config->log.level, CONFIG_LOG_ERROR, "count: what was lost cannot be recorded; a further start goes on with it");
+	return false;
+}
+
 /* False: it takes no record, and has said why. */
 static bool journal_begin(struct counting *counting)
 {
@@ -416,14 +439,8 @@ static bool journal_begin(struct counting *counting)
 	for (unsigned i = 0; i < recovery->stream_count; i++)
 		journal_saw(counting->journal, recovery->heads[i].stamp_ns);
 	/* Before RECORD_START, which says that from now on more is waited for: a start that ends in between finds the rest again. */
-	for (unsigned i = 0; counting->deciding && i < worker->gateway->counting.lost_count; i++) {
-		const struct lost *lost = &worker->gateway->counting.lost[i];
-
-		if (!deciding_mend(counting->deciding, lost->site, lost->by)) {
-			log_say(worker->config->log.level, CONFIG_LOG_ERROR, "count: not all that was lost can be recorded at once; a further start goes on with it");
-			return false;
-		}
-	}
+	if (!lost_mend(counting))
+		return false;
 	if (!begin_record(counting, worker->gateway->counting.configuration))
 		return false;
 	configuration_compare(counting);

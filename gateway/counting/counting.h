@@ -94,6 +94,8 @@ void counting_note(struct worker *, const char *actor, const char *what);
 /* kind, site and texts are given. It cannot fail where counting_failure is NULL. */
 void counting_append(struct counting *, struct record *, struct journal_waiter *);
 void counting_barrier(struct counting *, struct journal_waiter *);
+/* Before the core's first turn: what was appended is durable, and published. False: it cannot be, and the journal has said why. */
+bool counting_flush(struct counting *);
 void counting_saw(struct counting *, uint64_t stamp_ns);
 uint64_t counting_now_ns(const struct counting *);
 

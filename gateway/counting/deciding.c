@@ -519,7 +519,7 @@ static bool mend_some(struct deciding *d, uint32_t site, int64_t left[COUNT_KIND
 	int64_t by[COUNT_KINDS];
 	struct expiry *mended;
 
-	if (counting_failure(d->counting) || count_reserve(count, 0, site) != COUNT_OK)
+	if ((counting_failure(d->counting) && !counting_flush(d->counting)) || count_reserve(count, 0, site) != COUNT_OK)
 		return false;
 	for (unsigned kind = 0; kind < COUNT_KINDS; kind++) {
 		by[kind] = left[kind] < COUNT_BY_MAX ? left[kind] : COUNT_BY_MAX;

@@ -17,8 +17,9 @@ void deciding_free(struct deciding *);   /* check: nobody waits */
 
 /* It is this core's from now on, and goes back by change_returned. */
 void deciding_take(struct deciding *, struct change *);
-/* What the journal has lost is recorded, by "postern", and published when that is durable. Before anything is decided. False: the journal takes no
- * more; what was recorded stays. */
+/* What the journal has lost is recorded, by "postern", and published when that is durable. Before anything is decided, and before the core's first
+ * turn: however much it is, it goes to the disk in as many parts as the journal lets wait at once. False: the journal takes no more; what was
+ * recorded stays. */
 bool deciding_mend(struct deciding *, uint32_t site, const int64_t by[COUNT_KINDS]);
 struct decider *deciding_decider(struct deciding *);
 struct keys *deciding_keys(struct deciding *);

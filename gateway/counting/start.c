@@ -96,12 +96,16 @@ static bool seen(void *user, unsigned stream, const struct record *record, struc
 
 static void lost_add(struct counting_start *counting, uint32_t site, const int64_t by[COUNT_KINDS])
 {
-	struct lost *more = realloc(counting->lost, (counting->lost_count + 1) * sizeof *more);
+	struct lost *lost;
 
-	check(more);
-	counting->lost = more;
-	more[counting->lost_count].site = site;
-	memcpy(more[counting->lost_count++].by, by, sizeof more->by);
+	/* Full at each power of two, and doubled there. */
+	if ((counting->lost_count & (counting->lost_count - 1)) == 0) {
+		counting->lost = realloc(counting->lost, (counting->lost_count ? 2 * counting->lost_count : 1) * sizeof *lost);
+		check(counting->lost);
+	}
+	lost = &counting->lost[counting->lost_count++];
+	lost->site = site;
+	memcpy(lost->by, by, sizeof lost->by);
 }
 
 /* Without a sync for each answer a power cut may take the end of one stream and leave what stream 0 built on it. That was chosen; so it is told, and

@@ -736,19 +736,29 @@ static size_t journal_held(const struct scope *scope)
 
 static const struct scope_kind journal_kind = { .name = "journal", .step = journal_where, .bytes_held = journal_held };
 
-static void segment_continue(struct journal *journal)
+/* The last page as it is on the disk: what a ring goes on with. */
+static int window_fetch(struct journal *journal)
 {
 	const uint64_t bytes = journal->head.segment_bytes, begin = page_begin(bytes);
+	char name[32];
+
+	if (!journal->window || journal->fd < 0)
+		return 0;
+	journal_file_name(name, journal->head.segment_first, "journal");
+	journal->zeroed_bytes = page_end(bytes);
+	disk_direct(journal->fd, true);
+	return disk_read_at(journal->settings.directory, name, begin, journal->window, bytes - begin);
+}
+
+static void segment_continue(struct journal *journal)
+{
 	char name[32];
 	int result;
 
 	journal_file_name(name, journal->head.segment_first, "journal");
 	result = journal->fd = disk_open(journal->settings.directory, name);
-	if (result >= 0 && journal->window) {
-		result = disk_read_at(journal->settings.directory, name, begin, journal->window, bytes - begin);
-		journal->zeroed_bytes = page_end(bytes);
-		disk_direct(journal->fd, true);
-	}
+	if (result >= 0)
+		result = window_fetch(journal);
 	if (result < 0)
 		fail(journal, "the last segment cannot be opened", -result);
 }
@@ -786,7 +796,7 @@ struct journal *journal_open(struct core *core, const struct journal_settings *s
 	return journal;
 }
 
-/* ---- closing: the same steps by plain calls ---- */
+/* ---- before the first turn, and closing: the same steps by plain calls ---- */
 
 /* An operation that the end of the core cut may have brought a result that no step has looked at: an error that a second try would
  * not show again. */
@@ -919,6 +929,20 @@ static void close_all(struct journal *journal)
 	do
 		close_drain(journal);
 	while (journal->count > 0 || !link_alone(&journal->due));
+}
+
+const struct reason *journal_flush(struct journal *journal)
+{
+	int result;
+
+	check(journal->magic == JOURNAL_MAGIC && journal->step == RESTING && !journal->asked && op_idle(&journal->op));
+	if (journal->fd >= 0)
+		disk_direct(journal->fd, false);
+	close_all(journal);
+	result = journal->failure ? 0 : window_fetch(journal);
+	if (result < 0)
+		fail(journal, "the last segment cannot be read", -result);
+	return journal->failure;
 }
 
 void journal_close(struct journal *journal, struct record *last, unsigned last_count, struct journal_head *head)

@@ -88,6 +88,10 @@ const struct reason *journal_append(struct journal *, struct record *, struct jo
 /* Settled when all that was appended before is. In the same turn's task phase if nothing waits. */
 void journal_barrier(struct journal *, struct journal_waiter *);
 
+/* Before the core's first turn: what was appended is written and synced (in every mode) by plain calls, and settled. NULL: it is, and the
+ * journal goes on. */
+const struct reason *journal_flush(struct journal *);
+
 /* Something that happened at this stamp is known here: later records have later stamps. */
 void journal_saw(struct journal *, uint64_t stamp_ns);
 uint64_t journal_now_ns(const struct journal *);         /* the stamp that a record would get */

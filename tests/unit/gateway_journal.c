@@ -369,6 +369,48 @@ Test(gateway_journal, a_block_of_a_megabyte_has_its_zeros_written_first)
 	recovery_free(&recovery);
 }
 
+Test(gateway_journal, what_is_flushed_before_the_first_turn_is_on_the_disk_and_the_ring_goes_on_behind_it)
+{
+	for (unsigned mode = JOURNAL_ALWAYS; mode <= JOURNAL_MEMORY; mode++) {
+		struct waited *w = calloc(6000, sizeof *w);
+		struct recovery recovery;
+		struct rig r;
+		unsigned n = 0;
+
+		cr_assert(w);
+		for (unsigned round = 0; round < 2; round++) {
+			const uint64_t before = round * n;
+
+			rig_open(&r, mode, 3u << 20, UINT64_MAX);
+			cr_assert_null(journal_flush(r.journal), "there is nothing to write");
+			/* Several segments, and as much as may wait; then a little, so that the end lies within a page. */
+			for (n = 0; !appended(&r, &w[n], 3000); n++)
+				cr_assert_lt(n, 5000u);
+			cr_assert_eq(journal_failure(r.journal), &JOURNAL_BEHIND);
+			cr_assert_null(journal_flush(r.journal));
+			cr_assert_eq(r.settled, n, "without a turn");
+			cr_assert_eq(journal_settled(r.journal), before + n);
+			for (unsigned i = 0; i < 3; i++, n++)
+				cr_assert_null(appended(&r, &w[n], i));
+			cr_assert_null(journal_flush(r.journal));
+			cr_assert_eq(r.settled, n);
+			for (unsigned i = 0; i < 3; i++, n++)
+				cr_assert_null(appended(&r, &w[n], 100 * i));
+			settle_all(&r, n);
+			for (unsigned i = 0; i < n; i++)
+				cr_assert(w[i].place == i + 1 && !w[i].failure);
+			rig_close(&r, NULL, NULL);
+			found(&r, &recovery);
+			cr_assert_eq(recovery.heads[0].sequence, before + n);
+			cr_assert_eq(r.seen, before + n);
+			recovery_free(&recovery);
+		}
+		free(w);
+		files_teardown();
+		files_setup();
+	}
+}
+
 Test(gateway_journal, too_much_that_waits_is_refused_and_what_was_taken_is_settled)
 {
 	unsigned taken = 0;
