@@ -249,7 +249,9 @@ static void step_receive(struct tcp *t)
 		if (t->receive_ended)
 			return;
 	}
-	receive_arm(t, once || t->in->bytes > 0);
+	/* Bytes that lie there say that the reader is slow, and a multishot receive would take all that the socket has at once. Less than
+	 * a buffer's worth says nothing: with TLS a part of the next record always lies there. */
+	receive_arm(t, once || t->in->bytes >= CHUNK_BYTES);
 }
 
 /* ---- sending ------------------------------------------------------------------------------------------------------------ */
