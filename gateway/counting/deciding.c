@@ -247,7 +247,9 @@ static void recall_answered(struct recall_part *part)
 		part->room = permits_recall(part->holder->permits, recall->site);
 	else if (part->ended)
 		d->interrupted = true;
-	decider_recalled(d->decider, recall->site, part->holder->worker->core.index, part->room);
+	/* Of a core that was stopped in the middle there is nothing to book: nothing is decided any more. */
+	if (!part->ended || !d->interrupted)
+		decider_recalled(d->decider, recall->site, part->holder->worker->core.index, part->room);
 	if (--recall->missing == 0)
 		recall_over(recall);
 }
@@ -391,6 +393,26 @@ static const struct reason *site_enter(struct deciding *d, struct change *change
 	return site_take(d, change, answer, answer == COUNT_OK ? site : COUNT_SITE_NONE);
 }
 
+static void fail_settled(struct journal_waiter *waiter, const struct reason *failure)
+{
+	struct change *change = owner_of(waiter, struct change, waiter);
+	struct deciding *d = change->asker->worker->gateway->workers[0]->counting->deciding;
+
+	change->stamp_ns = counting_now_ns(d->counting);
+	if (failure)
+		change->failure = failure;
+	answer(d, change);
+}
+
+/* That no rule refused it may rest on what is recorded and not durable yet. */
+static void fail_later(struct deciding *d, struct change *change, const struct reason *reason)
+{
+	decider_forget(d->decider, &change->command);
+	change->failure = reason;
+	change->waiter.settled = fail_settled;
+	counting_barrier(d->counting, &change->waiter);
+}
+
 static void decide(struct deciding *d, struct change *change)
 {
 	const bool live = scope_live(&d->counting->worker->core.root) && !d->interrupted;
@@ -420,7 +442,7 @@ static void decide(struct deciding *d, struct change *change)
 		case ENTER_SITE:
 			failure = site_enter(d, change);
 			if (failure)
-				fail(d, change, failure);
+				fail_later(d, change, failure);
 			else
 				decide(d, change); /* once more, and no further: it has its number now */
 			return;

@@ -3,35 +3,37 @@
 #include "gateway/counting/configuration.h"
 #include "gateway/counting/counting.h"
 #include "gateway/gateway.h"
+#include "gateway/journal/disk.h"
 #include "gateway/journal/hash.h"
 
-#include <dirent.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
 
+static void stream_seen(void *user, const char *name)
+{
+	unsigned *count = user;
+	char *end;
+	const unsigned long number = strtoul(name, &end, 10);
+
+	if (end != name && *end == '\0' && number < COUNT_CORES_MAX && number + 1 > *count)
+		*count = (unsigned)number + 1;
+}
+
 /* Streams that a directory has, by their names: there may be more than cores now. */
 static unsigned streams_found(const char *state)
 {
-	char name[4096];
+	const int root = disk_directory_root(state, false), journal = root < 0 ? root : disk_directory(root, "journal", false);
 	unsigned count = 0;
-	DIR *directory;
-	struct dirent *entry;
 
-	snprintf(name, sizeof name, "%s/journal", state);
-	directory = opendir(name);
-	if (!directory)
-		return 0;
-	while ((entry = readdir(directory))) {
-		char *end;
-		unsigned long number = strtoul(entry->d_name, &end, 10);
-
-		if (end != entry->d_name && *end == '\0' && number < COUNT_CORES_MAX && number + 1 > count)
-			count = (unsigned)number + 1;
+	if (journal >= 0) {
+		disk_names(journal, stream_seen, &count);
+		disk_close(journal);
 	}
-	closedir(directory);
+	if (root >= 0)
+		disk_close(root);
 	return count;
 }
 
@@ -54,6 +56,8 @@ enum written { WRITTEN_UNKNOWN, WRITTEN_STRICTLY, WRITTEN_WEAKLY };
 struct reading {
 	struct replay *replay;
 	struct counting_start *start;
+	unsigned streams;                /* that the directory had … */
+	unsigned vouched;                /* … and how many of the others the end of the last run names */
 	enum written written;
 };
 
@@ -77,6 +81,16 @@ static enum written written_by(struct record_text detail)
 	return WRITTEN_UNKNOWN;
 }
 
+/* RECORD_STOP, or several, name the head of each other stream that was known to be synced (counting_close). */
+static unsigned vouched_for(const struct record *record)
+{
+	unsigned named = 0;
+
+	for (size_t i = 0; i + 1 < record->detail.size; i++)
+		named += record->detail.bytes[i] == ' ' && record->detail.bytes[i + 1] >= '0' && record->detail.bytes[i + 1] <= '9';
+	return named;
+}
+
 static bool seen(void *user, unsigned stream, const struct record *record, struct recovery_fault *fault)
 {
 	struct reading *reading = user;
@@ -86,11 +100,16 @@ static bool seen(void *user, unsigned stream, const struct record *record, struc
 		free(reading->start->configuration_before);
 		reading->start->configuration_before = words;
 	}
-	/* Only what is lowered can miss what it was lowered from, and only stream 0 lowers. A run that ended in order has synced all streams. */
-	if (words)
+	/* Only what is lowered can miss what it was lowered from, and only stream 0 lowers. A run that ended in order has synced all streams, unless a
+	 * sync failed. */
+	if (words) {
 		reading->written = written_by(record->detail);
-	else if (stream == 0 && record->kind == RECORD_STOP)
-		reading->written = WRITTEN_STRICTLY;
+		reading->vouched = 0;
+	} else if (stream == 0 && record->kind == RECORD_STOP) {
+		reading->vouched += vouched_for(record);
+		if (reading->vouched + 1 >= reading->streams)
+			reading->written = WRITTEN_STRICTLY;
+	}
 	return replay_record(reading->replay, stream, record, fault->sentence, sizeof fault->sentence);
 }
 
@@ -136,12 +155,12 @@ static bool lost_by_choice(struct gateway *gateway, enum written written, struct
 	return true;
 }
 
-static bool read_all(struct gateway *gateway, struct recovery_fault *fault, unsigned shards)
+static bool read_all(struct gateway *gateway, struct recovery_fault *fault, unsigned found, unsigned shards)
 {
 	struct counting_start *counting = &gateway->counting;
 	const uint64_t now_ms = kernel_wall_ns(NULL) / 1000000;
 	struct replay *replay = replay_new(gateway->count, counting->decider, counting->keys, now_ms, shards);
-	struct reading reading = { .replay = replay, .start = counting };
+	struct reading reading = { .replay = replay, .start = counting, .streams = found };
 	bool good;
 
 	for (unsigned i = 0; i < shards; i++)
@@ -166,7 +185,7 @@ bool counting_recover(struct gateway *gateway, struct recovery_fault *fault)
 	const unsigned found = streams_found(gateway->config->state), cores = gateway->cores.count, shards = found > cores ? found : cores;
 
 	state_new(gateway, shards);
-	if (!read_all(gateway, fault, shards)) {
+	if (!read_all(gateway, fault, found, shards)) {
 		counting_forget(gateway);
 		return false;
 	}

@@ -962,6 +962,9 @@ void journal_close(struct journal *journal, struct record *last, unsigned last_c
 	snapshot_close(journal);
 	if (head)
 		*head = journal->head;
+	/* In the weaker modes more was settled than a failed sync may have left, and others are not to vouch for that. */
+	if (head && journal->synced_sequence < journal->head.sequence)
+		head->sequence = 0;
 	/* What failed is left as it is for whoever looks into it. */
 	if (journal->failure != &JOURNAL_FAILED)
 		zeros_cut(journal);

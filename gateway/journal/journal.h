@@ -104,7 +104,8 @@ const struct journal_statistics *journal_statistics(const struct journal *);
 
 /* The core's root is about to close: what was appended is written and synced (in every mode) by plain calls, waiters are settled, the files closed.
  * The records of `last` are appended behind all others if the journal still takes any, in one block where they fit into one. On the core's
- * thread, or when that has ended; after its root has ended, and before core_close. *head, if given: where the stream ends. */
+ * thread, or when that has ended; after its root has ended, and before core_close. *head, if given: where the stream ends; its sequence is 0 where that is not known,
+ * because a sync has failed behind what was settled. */
 void journal_close(struct journal *, struct record *last, unsigned last_count, struct journal_head *head);
 
 #endif

@@ -63,6 +63,8 @@ void conn_rests(struct sim *sim, struct link *in_worker)
 			exchange_rests(sim, c, c->exchange);
 		return;
 	}
-	if (c->in->bytes > 0 || c->in->ended || c->out->refusal || !c->keep || (draining(c) && c->exchange_count > 0))
+	/* What has come waits until the client has read of the last answer. */
+	if (((c->in->bytes > 0 || c->in->ended) && pipe_free(c->out) > 0) || c->out->refusal || !c->keep ||
+	    (draining(c) && c->exchange_count > 0))
 		gw_not_rest(sim, "a connection between two requests has something to do");
 }

@@ -32,6 +32,7 @@ static const struct scenario *const scenarios[] = {
 	&SCENARIO_WAITS,
 	&SCENARIO_STALL,
 	&SCENARIO_JOURNAL,
+	&SCENARIO_COUNT,
 	&SCENARIO_CLIENTS,
 	&SCENARIO_UPSTREAMS,
 	&SCENARIO_SOCKETS,
@@ -51,9 +52,12 @@ struct options {
 };
 
 /* What a child tells its parent before each run. */
+#define ASIDE_BYTES 16384u
+
 struct place {
 	volatile uint64_t seed;
 	const struct scenario *volatile scenario; /* the same address after a fork */
+	int aside;                       /* what was said on standard error where a scenario is quiet */
 };
 
 static const struct scenario *scenario_find(const char *name)
@@ -100,6 +104,26 @@ static double seconds_now(void)
 	return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
 }
 
+/* The end of what a child said last. */
+static bool said_aside(const struct place *place)
+{
+	char words[ASIDE_BYTES];
+	const off_t size = lseek(place->aside, 0, SEEK_END);
+	const ssize_t n = size <= 0 ? 0 : pread(place->aside, words, sizeof words, size > (off_t)sizeof words ? size - (off_t)sizeof words : 0);
+
+	if (n <= 0)
+		return false;
+	fwrite(words, 1, (size_t)n, stderr);
+	return true;
+}
+
+/* What is found is a failure, also where nobody has said so in the environment. */
+const char *__ubsan_default_options(void);
+const char *__ubsan_default_options(void)
+{
+	return "halt_on_error=1:print_stacktrace=1";
+}
+
 static pid_t child_start(const struct options *options, struct place *place, uint64_t seed, uint64_t end, double until)
 {
 	pid_t child;
@@ -108,6 +132,8 @@ static pid_t child_start(const struct options *options, struct place *place, uin
 	child = fork();
 	if (child != 0)
 		return child;
+	world_aside = place->aside;
+	world_aside_empty();
 	for (; seed < end; seed += options->jobs) {
 		place->seed = seed;
 		place->scenario = scenario_of(options, seed);
@@ -135,6 +161,8 @@ static int run_all(const struct options *options)
 
 	check(places != MAP_FAILED);
 	for (unsigned i = 0; i < options->jobs; i++, running++) {
+		places[i].aside = memfd_create("aside", MFD_CLOEXEC);
+		check(places[i].aside >= 0);
 		children[i] = child_start(options, &places[i], options->seed + i, end, until);
 		check(children[i] > 0);
 	}
@@ -154,7 +182,7 @@ static int run_all(const struct options *options)
 		}
 		failures++;
 		/* world_fail has said so itself; a crash has not. */
-		if (!WIFEXITED(status) || WEXITSTATUS(status) != 1)
+		if (said_aside(&places[i]) || !WIFEXITED(status) || WEXITSTATUS(status) != 1)
 			fprintf(stderr, "sim: scenario %s seed %llu failed: %s %d; replay with: sim --scenario %s --seed %llu --trace\n",
 			        places[i].scenario->name, (unsigned long long)places[i].seed,
 			        WIFSIGNALED(status) ? strsignal(WTERMSIG(status)) : "exit status",

@@ -34,7 +34,7 @@ struct scenario {
 };
 
 extern const struct scenario SCENARIO_PIPES, SCENARIO_ECHO, SCENARIO_RELAY, SCENARIO_STARVE, SCENARIO_SCOPES,
-	SCENARIO_LISTEN, SCENARIO_MAIL, SCENARIO_WAITS, SCENARIO_STALL, SCENARIO_JOURNAL,
+	SCENARIO_LISTEN, SCENARIO_MAIL, SCENARIO_WAITS, SCENARIO_STALL, SCENARIO_JOURNAL, SCENARIO_COUNT,
 	SCENARIO_CLIENTS, SCENARIO_UPSTREAMS, SCENARIO_SOCKETS, SCENARIO_LIVE, SCENARIO_DRAIN, SCENARIO_TLS, SCENARIO_TLS_FAULTS; /* the whole gateway */
 
 void sim_init(struct sim *, const char *scenario, uint64_t seed, bool trace);
@@ -53,6 +53,10 @@ static inline struct dice *sim_dice(struct sim *sim)
 {
 	return &sim->world.dice;
 }
+
+/* Fails when the core sleeps although this stream has something to write, to sync or to tell. */
+struct journal;
+void sim_journal_rests(struct world *, const struct journal *);
 
 /* A loopback address with this port. */
 struct sockaddr_in;

@@ -80,8 +80,7 @@ void world_fail(struct world *world, const char *format, ...)
 	va_list arguments;
 
 	fflush(stdout);
-	if (world->errors)
-		dup2(world->errors, STDERR_FILENO);
+	world_loud(world);
 	fprintf(stderr, "sim: scenario %s seed %llu failed: ", world->scenario, (unsigned long long)world->seed);
 	va_start(arguments, format);
 	vfprintf(stderr, format, arguments);
@@ -104,6 +103,35 @@ void world_trace(struct world *world, const char *format, ...)
 	vprintf(format, arguments);
 	va_end(arguments);
 	putchar('\n');
+}
+
+int world_aside = -1;
+
+void world_aside_empty(void)
+{
+	check(world_aside < 0 || (ftruncate(world_aside, 0) == 0 && lseek(world_aside, 0, SEEK_SET) == 0));
+}
+
+/* The torn ends of a few hundred lives are told on standard error, and nobody would read that. */
+void world_quiet(struct world *world)
+{
+	if (world->trace || world_aside < 0)
+		return;
+	fflush(stderr);
+	world->errors = dup(STDERR_FILENO);
+	check(world->errors > 0 && dup2(world_aside, STDERR_FILENO) == STDERR_FILENO);
+	world_aside_empty();
+}
+
+void world_loud(struct world *world)
+{
+	if (!world->errors)
+		return;
+	fflush(stderr);
+	dup2(world->errors, STDERR_FILENO);
+	close(world->errors);
+	world->errors = 0;
+	world_aside_empty();
 }
 
 void world_run(struct world *world)

@@ -148,6 +148,13 @@ void world_fini(struct world *);
 _Noreturn void world_fail(struct world *, const char *format, ...) __attribute__((format(printf, 2, 3)));
 void world_trace(struct world *, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
+/* Between these two, what the program says on standard error goes into `world_aside`, if there is one (many seeds in child processes), and is told only
+ * if the process ends there: it is a check's or a sanitizer's last word then. */
+extern int world_aside;
+void world_aside_empty(void);
+void world_quiet(struct world *);
+void world_loud(struct world *);
+
 /* Runs actors that are due and completes what is ready. */
 void world_run(struct world *);
 /* When something will next happen of itself; UINT64_MAX: never. */
