@@ -26,7 +26,7 @@
 #define SECOND_MS 1000u
 
 const struct reason JOURNAL_FULL = { "journal_full", "the disk of the journal has no room, and the change was not made" };
-const struct reason JOURNAL_FAILED = { "journal_failed", "the journal could not be written, and nobody knows whether the change is kept" };
+const struct reason JOURNAL_FAILED = { "journal_failed", "the journal could not be written, and nothing is counted until a restart; nobody knows of a change that was under way then whether it is kept" };
 const struct reason JOURNAL_BEHIND = { "journal_behind", "too much waits for the disk of the journal, and the change was not made" };
 
 static_assert(JOURNAL_WAITING_BYTES_MAX % BLOCK_BYTES_MAX == 0, "what may wait is a number of blocks");
@@ -292,6 +292,7 @@ static void segment_made(struct journal *journal)
 	journal->head.segment_first = block_at(journal, 0)->first_sequence;
 	journal->head.segment_bytes = SEGMENT_HEADER_BYTES;
 	journal->zeroed_bytes = journal->window ? DISK_PAGE_BYTES : 0;
+	journal->scant = false;
 	stat_add(&journal->statistics->segments, 1);
 }
 
@@ -488,20 +489,32 @@ static int cutting(struct journal *journal)
 	return RESTING;
 }
 
+/* There is not as much room as was wanted ahead: what was written is taken, or else no more is asked for than this block needs. */
+static int zeroing_ends_early(struct journal *journal, int error)
+{
+	const uint64_t whole = page_begin(journal->written);
+
+	journal->zeroed_bytes += whole;
+	if ((journal_no_room(error) || error == EFBIG) && (whole > 0 || !journal->scant)) {
+		journal->scant = true;
+		return WRITING;
+	}
+	if (journal_no_room(error))
+		return cut_back(journal, error);
+	fail(journal, "a segment cannot be made longer", error);
+	return RESTING;
+}
+
 /* Zeros for this block and the next ones, but not for more than the segment will hold. */
 static int zeroing(struct journal *journal)
 {
 	const uint64_t segment = page_end(journal->settings.segment_bytes_max), needed = window_end(journal);
-	const uint64_t wanted = (needed > segment ? needed : segment) - journal->zeroed_bytes;
+	const uint64_t wanted = (needed > segment || journal->scant ? needed : segment) - journal->zeroed_bytes;
 	const size_t size = wanted < ZEROS_BYTES ? (size_t)wanted : ZEROS_BYTES;
 
 	if (!to_be_asked(journal)) {
-		if (journal->result < 0 && journal_no_room(-journal->result))
-			return cut_back(journal, -journal->result);
-		if (journal->result <= 0) {
-			fail(journal, "a segment cannot be made longer", journal->result < 0 ? -journal->result : EIO);
-			return RESTING;
-		}
+		if (journal->result <= 0)
+			return zeroing_ends_early(journal, journal->result < 0 ? -journal->result : EIO);
 		journal->written += (size_t)journal->result;
 	}
 	if (journal->written < size)

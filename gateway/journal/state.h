@@ -95,6 +95,7 @@ struct journal {
 	uint8_t *window;                 /* the file's last page as far as there is one, and behind it the block in hand */
 	const uint8_t *zeros;
 	uint64_t zeroed_bytes;           /* of the file; a multiple of a page */
+	bool scant;                      /* there was not as much room as was wanted ahead: until the next segment no more is asked for than is needed */
 	uint8_t header[SEGMENT_HEADER_BYTES];
 
 	struct snapshot snapshot;

@@ -34,6 +34,9 @@
 #define GOODBYE_ROUNDS 6u                /* as in gateway/run.c */
 #define PLACES_MOST (2 * CALLS_MOST + 16)
 
+/* Of a run: with caps, much is lowered and raised again just below them; without, just above zero. */
+enum mood { MOOD_ANY, MOOD_HIGH, MOOD_LOW };
+
 enum ending { END_DRAIN, END_AT_ONCE, END_DEADLINE, END_KILLED, END_POWER_CUT };
 
 struct counts;
@@ -74,6 +77,7 @@ struct counts {
 	bool core_over[WORLD_CORES_MAX]; /* its journal is closed */
 
 	/* Of the run. */
+	enum mood mood;
 	unsigned site_count;
 	struct call calls[CALLS_MOST + LIVES_MOST * (COUNT_TOKENS + 1)];
 	unsigned call_count;
@@ -93,6 +97,7 @@ struct counts {
 	uint64_t mended_at;              /* the record of stream 0 behind which nothing is below zero */
 	uint64_t stream_ends[AUDIT_STREAMS_MAX];
 	enum ending ending;
+	bool cuts_between;
 	bool ended;                      /* killed, or cut: what happens now has not happened */
 	bool scarce;                     /* the disk was full at times */
 	bool faulty;                     /* the disk says EIO at times */
@@ -149,9 +154,17 @@ static int64_t cap_roll(struct dice *dice)
 static void change_roll(struct counts *w, struct call *call)
 {
 	struct dice *dice = dice_of(w);
-	const unsigned kind = dice_chance(dice, 70) ? COUNT_ENROLLED : (unsigned)dice_below(dice, 3);
+	const unsigned kind = dice_chance(dice, w->mood ? 95 : 70) ? COUNT_ENROLLED : (unsigned)dice_below(dice, 3);
 
 	call->kind = CALL_CHANGE;
+	if (w->mood == MOOD_HIGH && dice_chance(dice, 35)) {
+		call->by[COUNT_ENROLLED] = dice_chance(dice, 75) ? -(int64_t)dice_between(dice, 20, 60) : (int64_t)dice_between(dice, 10, 60);
+		return;
+	}
+	if (w->mood == MOOD_LOW && dice_chance(dice, 80)) {
+		call->by[COUNT_ENROLLED] = (int64_t)dice_between(dice, 1, 15) * (dice_chance(dice, 55) ? -1 : 1);
+		return;
+	}
 	switch (dice_below(dice, 10)) {
 	case 0: case 1:
 		call->by[kind] = -(int64_t)dice_scaled(dice, 1, 20);
@@ -170,6 +183,11 @@ static void rules_roll(struct counts *w, struct call *call)
 	struct dice *dice = dice_of(w);
 
 	call->kind = CALL_RULES;
+	if (w->mood == MOOD_HIGH && dice_chance(dice, 80)) {
+		call->sets_cap = true;
+		call->cap = (int64_t)dice_between(dice, 40, 150);
+		return;
+	}
 	if (dice_chance(dice, 30)) {
 		call->site = COUNT_ALL;
 		call->sets_cap = true;
@@ -251,7 +269,7 @@ static void call_roll(struct counts *w, struct call *call)
 	call->site = (unsigned)dice_below(dice, w->site_count);
 	if (which < 66)
 		change_roll(w, call);
-	else if (which < 78)
+	else if (which < 78 && (w->mood != MOOD_LOW || dice_chance(dice, 10)))
 		rules_roll(w, call);
 	else if (which < 89 && w->token_count < COUNT_TOKENS - 1)
 		reserve_roll(w, call);
@@ -342,6 +360,8 @@ static int token_by_number(const struct counts *w, uint64_t number)
 	return COUNT_NONE;
 }
 
+static void look(struct counts *, unsigned site, struct seen *);
+
 static void sites_full_judge(struct counts *w, const struct call *call)
 {
 	struct count_stats stats;
@@ -349,6 +369,23 @@ static void sites_full_judge(struct counts *w, const struct call *call)
 	count_stats(w->gateway.count, &stats);
 	if (stats.sites < w->config.limits.sites_max)
 		world_fail(&w->sim->world, "call %u is told that there are too many sites, and there are %u", call->number, stats.sites);
+}
+
+/* A good moment for it: one stream has more on the disk than another that is not as far. */
+static void cut_between(struct client *client, const struct call *call)
+{
+	struct counts *w = client->all;
+	const struct journal *decides = w->gateway.workers[0]->counting->journal;
+
+	struct seen seen;
+
+	if (!w->cuts_between || call->kind != CALL_CHANGE || call->answer != CALL_DONE || client->worker->core.index == 0 || !decides ||
+	    journal_appended(decides) == journal_settled(decides))
+		return;
+	/* The best of all: what it rests on would be gone. */
+	look(w, call->site, &seen);
+	if (dice_chance(dice_of(w), seen.cap != COUNT_NO_CAP && seen.count + seen.reserved > seen.cap ? 80 : 3))
+		actor_in(&w->end, 1);
 }
 
 /* `asked`: it was not refused before anything was asked. */
@@ -390,6 +427,7 @@ static void answered(struct client *client, struct call *call, const struct reas
 	if (call->key != COUNT_NONE && (call->answer == CALL_DONE || call->answer == CALL_REFUSED))
 		key_judge(w, call, token);
 	call_trace(w, call, reason && !call->refusal ? reason->name : "answered");
+	cut_between(client, call);
 }
 
 /* ---- a client ---- */
@@ -429,8 +467,6 @@ static void carrier_ended(struct exchange *x)
 
 static const struct carrier carrier = { .wake = carrier_wake, .ended = carrier_ended };
 static const struct serve serve = { .name = "count", .step = client_step_change, .ended = client_change_over };
-
-static void look(struct counts *, unsigned site, struct seen *);
 
 static void client_asks(struct client *client)
 {
@@ -813,6 +849,7 @@ static void calls_resolve(struct counts *w, const struct audit *audit)
 			if (call->answer == CALL_NEVER || (call->answer == CALL_REFUSED && record->kind != RECORD_REFUSE))
 				world_fail(world, "call %u was refused, and is recorded", call->number);
 			if (call->answer == CALL_LOST) {
+				call->late = w->faulty && record->kind == RECORD_CHANGE;
 				call->answer = record->kind == RECORD_REFUSE ? CALL_REFUSED : CALL_DONE;
 				call->refusal = record->kind == RECORD_REFUSE ? (int)record->outcome : REFUSAL_NONE;
 				call->ended = w->places;
@@ -955,7 +992,7 @@ static void recover(struct counts *w, unsigned cores, bool first)
 	w->sim->world.habits.descriptors_spent = 0;
 	w->disk->polite = true;
 	w->was = w->config.count.durability;
-	w->config.count.durability = dice_chance(dice_of(w), 60) ? CONFIG_DURABILITY_ALWAYS
+	w->config.count.durability = dice_chance(dice_of(w), w->mood ? 85 : 60) ? CONFIG_DURABILITY_ALWAYS
 	                             : dice_chance(dice_of(w), 50) ? CONFIG_DURABILITY_EVERYSEC : CONFIG_DURABILITY_MEMORY;
 	world_quiet(&w->sim->world);
 	good = counting_recover(&w->gateway, &fault);
@@ -1054,7 +1091,8 @@ static void life_rolls(struct counts *w)
 
 	w->ending = (enum ending)dice_below(dice, 5);
 	if (dice_chance(dice, 20))
-		w->ending = END_DRAIN;
+		w->ending = w->mood == MOOD_HIGH ? END_POWER_CUT : END_DRAIN;
+	w->cuts_between = w->ending == END_POWER_CUT && dice_chance(dice, w->mood == MOOD_HIGH ? 80 : 30);
 	config->count.segment_bytes = dice_chance(dice, 50) ? dice_between(dice, 2000, 10000) : 64 << 20;
 	config->timeouts.drain_ms = w->ending == END_DEADLINE ? dice_scaled(dice, 1, 60) : LONG_DRAIN_MS;
 	w->disk->polite = w->disk->failed = false;
@@ -1091,15 +1129,30 @@ static void mends_expect(struct counts *w)
 	}
 }
 
+/* A core's clock behind another's, and a disk slow for one stream beside others that are fast. */
+static void clocks_and_disks_roll(struct counts *w, unsigned cores)
+{
+	struct world *world = &w->sim->world;
+	struct dice *dice = dice_of(w);
+
+	if (dice_chance(dice, w->mood == MOOD_LOW ? 80 : 30))
+		for (unsigned i = 1; i < cores; i++)
+			world->wall_ns[i] = (int64_t)dice_scaled(dice, WORLD_MS / 100, 2000 * WORLD_MS) * (dice_chance(dice, 30) ? -1 : 1);
+	if (dice_chance(dice, w->mood == MOOD_HIGH ? 80 : 20))
+		world->disk_late_ns[dice_chance(dice, 80) ? 0 : dice_below(dice, cores)] = dice_scaled(dice, WORLD_MS, 100 * WORLD_MS);
+}
+
 static void life(struct counts *w, unsigned cores)
 {
 	static const char *const endings[] = { "a drain", "a stop at once", "a drain's deadline", "a kill", "a power cut" };
 	struct sim *sim = w->sim;
 	struct dice *dice = dice_of(w);
+	uint64_t ends_ns;
 
 	life_rolls(w);
 	sim->scenario = w;
 	world_quiet(&sim->world);
+	clocks_and_disks_roll(w, cores);
 	workers_open(w, cores);
 	sim->world.sleeps = core_rests;
 	w->places++;
@@ -1111,7 +1164,8 @@ static void life(struct counts *w, unsigned cores)
 		stop_open(w);
 	world_trace(&sim->world, "a life of %u cores, %u clients, %s, that ends by %s", cores, w->client_count,
 		config_durability_word(w->config.count.durability), endings[w->ending]);
-	actor_init(&w->end, &sim->world, life_cut, w->ending >= END_KILLED ? dice_scaled(dice, WORLD_MS / 2, 1500 * WORLD_MS) : ACTOR_ASLEEP);
+	ends_ns = dice_scaled(dice, WORLD_MS / 2, 1500 * WORLD_MS) + (w->cuts_between ? 300 * WORLD_MS : 0);
+	actor_init(&w->end, &sim->world, life_cut, w->ending >= END_KILLED ? ends_ns : ACTOR_ASLEEP);
 	actor_init(&w->room, &sim->world, room_changes, w->scarce ? dice_scaled(dice, WORLD_MS, 500 * WORLD_MS) : ACTOR_ASLEEP);
 	if (!sim_run(sim, life_over))
 		world_fail(&sim->world, "nothing happens any more, and it has not ended");
@@ -1149,7 +1203,8 @@ static void run_rolls(struct counts *w)
 	config_default(config);
 	config->state = "state";
 	config->log.level = CONFIG_LOG_ERROR;
-	w->site_count = (unsigned)dice_between(dice, 2, COUNT_SITES);
+	w->mood = dice_chance(dice, 60) ? MOOD_ANY : dice_chance(dice, 50) ? MOOD_HIGH : MOOD_LOW;
+	w->site_count = w->mood ? (unsigned)dice_between(dice, 1, 2) : (unsigned)dice_between(dice, 2, COUNT_SITES);
 	config->limits.sites_max = dice_chance(dice, 80) ? 8 : dice_between(dice, 1, w->site_count);
 	config->limits.changes_max = dice_chance(dice, 75) ? 1000 : dice_between(dice, 1, 4);
 	config->limits.reservations_max = dice_chance(dice, 80) ? 1000 : dice_between(dice, 1, 5);
@@ -1169,7 +1224,7 @@ static void count_run(struct sim *sim)
 	run_rolls(w);
 	lives = (unsigned)dice_between(dice_of(w), 1, LIVES_MOST);
 	for (unsigned i = 0; i <= lives; i++) {
-		const unsigned cores = (unsigned)dice_between(dice_of(w), 1, WORLD_CORES_MAX);
+		const unsigned cores = (unsigned)dice_between(dice_of(w), w->mood ? 2 : 1, w->mood ? 3 : WORLD_CORES_MAX);
 		uint64_t dice_state, now_ns;
 
 		disk_use(w->disk, &sim->world);

@@ -235,7 +235,7 @@ static bool keyed_step(struct model *model, const struct rules_of_run *rules, co
 
 	if (model->keys & bit)
 		return call->answer != CALL_LOST;
-	causes = causes_of(model, rules, call);
+	causes = call->late ? 0 : causes_of(model, rules, call);
 	if (answer->known && answer->refusal != REFUSAL_NONE) {
 		if (!(causes & cause(answer->refusal)) && !call->lax)
 			return false;
@@ -263,7 +263,7 @@ bool model_step(struct model *model, const struct rules_of_run *rules, const str
 	if (call->key != COUNT_NONE)
 		return keyed_step(model, rules, call);
 
-	const unsigned causes = causes_of(model, rules, call);
+	const unsigned causes = call->late ? 0 : causes_of(model, rules, call);
 
 	if (call->answer == CALL_REFUSED && call->refusal == REFUSAL_SITES_FULL)
 		return (!causes || call->lax) && model->sites[call->site].revision == 0;

@@ -82,6 +82,7 @@ struct call {
 	int refusal;                     /* enum count_refusal, or REFUSAL_SITE_NEW */
 	bool lax;                        /* a disk had failed before its end: what was spent then stays spent, so caps may refuse early */
 	bool recorded;
+	bool late;                       /* its core's disk had failed, and only the next start found it: what was decided meanwhile did not know of it */
 	struct seen seen;                /* CALL_LOOK */
 	struct model whole;              /* CALL_WHOLE */
 };

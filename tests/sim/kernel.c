@@ -166,7 +166,7 @@ uint64_t kernel_now_ns(const struct kernel *kernel)
 
 uint64_t kernel_wall_ns(const struct kernel *kernel)
 {
-	return kernel_now_ns(kernel) + 1700000000000000000u;
+	return kernel_now_ns(kernel) + 1700000000000000000u + (kernel ? (uint64_t)kernel->world->wall_ns[kernel->index] : 0);
 }
 
 /* ---- the promises of the callers ----------------------------------------------------------------------------------- */
@@ -835,6 +835,8 @@ static void arms_run(struct kernel *kernel)
 			arm->ready_ns = world->now_ns;
 			if (dice_chance(&world->dice, world->habits.late))
 				arm->ready_ns += dice_below(&world->dice, world->habits.late_ns + 1);
+			if (arm->thing && arm->thing->node && world->disk_late_ns[kernel->index] > 0)
+				arm->ready_ns += dice_below(&world->dice, world->disk_late_ns[kernel->index] + 1);
 		}
 		if (arm->ready_ns > world->now_ns)
 			continue;

@@ -117,13 +117,6 @@ static bool said_aside(const struct place *place)
 	return true;
 }
 
-/* What is found is a failure, also where nobody has said so in the environment. */
-const char *__ubsan_default_options(void);
-const char *__ubsan_default_options(void)
-{
-	return "halt_on_error=1:print_stacktrace=1";
-}
-
 static pid_t child_start(const struct options *options, struct place *place, uint64_t seed, uint64_t end, double until)
 {
 	pid_t child;

@@ -117,6 +117,8 @@ struct world {
 	struct dice dice;
 	struct habits habits;
 	uint64_t now_ns;
+	int64_t wall_ns[WORLD_CORES_MAX]; /* how far a core's wall clock is from the others', as after one was set */
+	uint64_t disk_late_ns[WORLD_CORES_MAX]; /* how long a core's writes and syncs take at most, besides */
 	uint64_t events;
 
 	struct link actors;

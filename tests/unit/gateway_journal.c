@@ -4,6 +4,8 @@
 
 #include "tests/unit/journal_files.h"
 
+#include <signal.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -350,6 +352,34 @@ Test(gateway_journal, whole_pages_are_written_over_zeros_and_the_next_start_goes
 	cr_assert_eq(r.seen, records);
 	cr_assert_eq(recovery.report.torn_bytes, 0, "zeros are taken for the torn end of a write");
 	cr_assert_arr_eq(recovery.heads[0].chain, head.chain, RECORD_CHAIN_BYTES);
+	recovery_free(&recovery);
+}
+
+Test(gateway_journal, where_there_is_less_room_than_is_wanted_ahead_every_page_of_it_is_used)
+{
+	const struct rlimit limit = { 300000, 300000 };
+	struct recovery recovery;
+	unsigned count = 0;
+	struct rig r;
+
+	signal(SIGXFSZ, SIG_IGN);
+	cr_assert_eq(setrlimit(RLIMIT_FSIZE, &limit), 0);
+	rig_open(&r, JOURNAL_ALWAYS, 1 << 20, 1 << 30);
+	for (;;) {
+		struct waited w;
+
+		if (appended(&r, &w, 3000))
+			break;
+		settle_all(&r, ++count);
+		if (w.failure)
+			break;
+	}
+	/* 3.1 KB each: all that fits but for the last page. */
+	cr_assert_geq(count, 94);
+	cr_assert_leq(count, 97);
+	rig_close(&r, NULL, NULL);
+	found(&r, &recovery);
+	cr_assert_eq(r.seen, count - 1);
 	recovery_free(&recovery);
 }
 
