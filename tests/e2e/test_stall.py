@@ -14,8 +14,8 @@ import pytest
 from gateway import SLOW, eventually
 from wire import CLOSE, PING, PONG, TEXT, Wire, frame, read_frame, upgrade_bytes
 
-SOCKETS = 2000 // SLOW
-IDLE_S = 2                                     # a ping after half of it, the end after all of it
+SOCKETS = 1500 // SLOW
+IDLE_S = 3                                     # a ping after half of it, the end after all of it
 
 
 @pytest.fixture
