@@ -79,18 +79,25 @@ static struct unpacked message_unpack(struct ws_deflate *d, const uint8_t *bytes
 /* What zlib makes of it, for a message without a block that calls itself the last. Returns -1 where it says something else. */
 static long zlib_unpack(uint8_t *to, size_t room, const uint8_t *bytes, size_t n, int bits)
 {
+	/* RFC 7692 §7.2.2: "Append 4 octets of 0x00 0x00 0xff 0xff to the tail end of the payload of the message." A block that is stored, and
+	 * says that it is longer than what came, takes them for its bytes. */
+	static const uint8_t tail[4] = { 0x00, 0x00, 0xff, 0xff };
+	uint8_t *all = malloc(n + sizeof tail);
 	z_stream z = { 0 };
 	long made;
 
-	check(inflateInit2(&z, -bits) == Z_OK);
-	z.next_in = (uint8_t *)bytes;
-	z.avail_in = (unsigned)n;
+	check(all && inflateInit2(&z, -bits) == Z_OK);
+	memcpy(all, bytes, n);
+	memcpy(all + n, tail, sizeof tail);
+	z.next_in = all;
+	z.avail_in = (unsigned)(n + sizeof tail);
 	z.next_out = to;
 	z.avail_out = (unsigned)room;
 	int result = inflate(&z, Z_SYNC_FLUSH);
 
 	made = (result == Z_OK || result == Z_BUF_ERROR) && z.avail_in == 0 && z.avail_out > 0 ? (long)(room - z.avail_out) : -1;
 	inflateEnd(&z);
+	free(all);
 	return made;
 }
 
