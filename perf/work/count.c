@@ -3,6 +3,7 @@
 #include "cache/count.h"
 #include "cache/decide.h"
 #include "cache/keys.h"
+#include "cache/permits.h"
 #include "gateway/journal/hash.h"
 #include "perf/work/work.h"
 
@@ -49,7 +50,7 @@ static void prepare(void)
 	decider = decider_new(count, 2, 1000);
 	check(decider);
 	decider_restored(decider);
-	permits = permits_new(decider, 1);
+	permits = permits_new(decider);
 	check(permits);
 }
 
