@@ -29,7 +29,7 @@ def a_journal(durability, lower=lambda j: j[0].change("07", -3, actor="CN=Monito
     lower(j)
     j[0].commit()
     if end:
-        j[0].append(STOP, actor="postern", detail="heads").commit()
+        j[0].append(STOP, actor="postern", detail=j.heads(j[0])).commit()
     return j
 
 
