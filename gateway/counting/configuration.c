@@ -68,8 +68,7 @@ char *configuration_told(const struct record *record)
 	return words;
 }
 
-/* The value of a name; size 0: it is not told. */
-static struct record_text value_of(const char *words, const char *name)
+struct record_text configuration_value(const char *words, const char *name)
 {
 	const size_t size = strlen(name);
 
@@ -88,7 +87,7 @@ char *configuration_changes(const char *before, const char *now)
 
 	check(out);
 	for (unsigned i = 0; i < sizeof NAMES / sizeof NAMES[0]; i++) {
-		const struct record_text old = value_of(before, NAMES[i]), new = value_of(now, NAMES[i]);
+		const struct record_text old = configuration_value(before, NAMES[i]), new = configuration_value(now, NAMES[i]);
 
 		/* An earlier version did not tell it. */
 		if (old.size == 0 || (old.size == new.size && memcmp(old.bytes, new.bytes, old.size) == 0))

@@ -23,4 +23,7 @@ char *configuration_told(const struct record *);
 /* What is different; NULL: nothing that the digest covers. */
 char *configuration_changes(const char *before, const char *now);
 
+/* What such words say of a name; size 0: nothing. Points into them. */
+struct record_text configuration_value(const char *words, const char *name);
+
 #endif

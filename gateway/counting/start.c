@@ -61,21 +61,14 @@ struct reading {
 	enum written written;
 };
 
-/* The word after "durability" (gateway/counting/configuration.h). */
-static enum written written_by(struct record_text detail)
+static enum written written_by(const char *words)
 {
-	static const char DURABILITY[] = " durability ";
-	const char *word = memmem(detail.bytes, detail.size, DURABILITY, sizeof DURABILITY - 1);
-	size_t left;
+	const struct record_text told = configuration_value(words, "durability");
 
-	if (!word)
-		return WRITTEN_UNKNOWN;
-	word += sizeof DURABILITY - 1;
-	left = (size_t)(detail.bytes + detail.size - word);
 	for (unsigned i = CONFIG_DURABILITY_ALWAYS; i <= CONFIG_DURABILITY_MEMORY; i++) {
 		const char *name = config_durability_word(i);
 
-		if (left >= strlen(name) && memcmp(word, name, strlen(name)) == 0)
+		if (told.size == strlen(name) && memcmp(told.bytes, name, told.size) == 0)
 			return i == CONFIG_DURABILITY_ALWAYS ? WRITTEN_STRICTLY : WRITTEN_WEAKLY;
 	}
 	return WRITTEN_UNKNOWN;
@@ -96,14 +89,12 @@ static bool seen(void *user, unsigned stream, const struct record *record, struc
 	struct reading *reading = user;
 	char *words = stream == 0 ? configuration_told(record) : NULL;
 
-	if (words) {
-		free(reading->start->configuration_before);
-		reading->start->configuration_before = words;
-	}
 	/* Only what is lowered can miss what it was lowered from, and only stream 0 lowers. A run that ended in order has synced all streams, unless a
 	 * sync failed. */
 	if (words) {
-		reading->written = written_by(record->detail);
+		free(reading->start->configuration_before);
+		reading->start->configuration_before = words;
+		reading->written = written_by(words);
 		reading->vouched = 0;
 	} else if (stream == 0 && record->kind == RECORD_STOP) {
 		reading->vouched += vouched_for(record);
