@@ -512,25 +512,31 @@ static void expiry_settled(struct journal_waiter *waiter, const struct reason *f
 	worker_conn_ended(d->counting->worker);
 }
 
+/* Recorded as done by us. Its site's memory is here. */
+static void own_record(struct deciding *d, const struct effect *effect, struct record_text reason)
+{
+	struct expiry *own = calloc(1, sizeof *own);
+
+	check(own);
+	own->deciding = d;
+	own->effect = *effect;
+	own->waiter.settled = expiry_settled;
+	own->record.site.size = count_id(d->counting->worker->gateway->count, effect->site, &own->record.site.bytes);
+	own->record.actor = (struct record_text){ "postern", 7 };
+	own->record.reason = reason;
+	effect_record(d, &own->effect, &own->record);
+	d->expiries++;
+	counting_append(d->counting, &own->record, &own->waiter);
+}
+
 static bool expire_one(struct deciding *d)
 {
-	const struct count *count = d->counting->worker->gateway->count;
 	struct effect effect;
-	struct expiry *expiry;
 
 	if (counting_failure(d->counting) || !decider_expire(d->decider, wall_ms(d), &effect))
 		return false;
-	expiry = calloc(1, sizeof *expiry);
-	check(expiry);
 	check(count_reserve(d->counting->worker->gateway->count, 0, effect.site) == COUNT_OK);
-	expiry->deciding = d;
-	expiry->effect = effect;
-	expiry->waiter.settled = expiry_settled;
-	expiry->record.site.size = count_id(count, effect.site, &expiry->record.site.bytes);
-	expiry->record.actor = (struct record_text){ "postern", 7 };
-	effect_record(d, &effect, &expiry->record);
-	d->expiries++;
-	counting_append(d->counting, &expiry->record, &expiry->waiter);
+	own_record(d, &effect, (struct record_text){ 0 });
 	return true;
 }
 
@@ -539,7 +545,7 @@ static bool mend_some(struct deciding *d, uint32_t site, int64_t left[COUNT_KIND
 {
 	struct count *count = d->counting->worker->gateway->count;
 	int64_t by[COUNT_KINDS];
-	struct expiry *mended;
+	struct effect effect;
 
 	if ((counting_failure(d->counting) && !counting_flush(d->counting)) || count_reserve(count, 0, site) != COUNT_OK)
 		return false;
@@ -547,17 +553,8 @@ static bool mend_some(struct deciding *d, uint32_t site, int64_t left[COUNT_KIND
 		by[kind] = left[kind] < COUNT_BY_MAX ? left[kind] : COUNT_BY_MAX;
 		left[kind] -= by[kind];
 	}
-	mended = calloc(1, sizeof *mended);
-	check(mended);
-	mended->deciding = d;
-	mended->waiter.settled = expiry_settled;
-	decider_mend(d->decider, site, by, &mended->effect);
-	mended->record.site.size = count_id(count, site, &mended->record.site.bytes);
-	mended->record.actor = (struct record_text){ "postern", 7 };
-	mended->record.reason = (struct record_text){ LOST_BY_CHOICE, sizeof LOST_BY_CHOICE - 1 };
-	effect_record(d, &mended->effect, &mended->record);
-	d->expiries++;
-	counting_append(d->counting, &mended->record, &mended->waiter);
+	decider_mend(d->decider, site, by, &effect);
+	own_record(d, &effect, (struct record_text){ LOST_BY_CHOICE, sizeof LOST_BY_CHOICE - 1 });
 	return true;
 }
 
