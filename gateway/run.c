@@ -18,7 +18,7 @@
 #include <sys/signalfd.h>
 #include <unistd.h>
 
-#define BUFFERS 256u                     /* to receive into, a core: few enough to stay in the cache */
+#define BUFFERS 256u                     /* to receive into, a core, at most */
 #define GOODBYE_ROUNDS 6u                /* of mail between cores that have ended: the longest talk is two questions and two answers */
 
 /* ---- signals ------------------------------------------------------------------------------------------------------------------ */

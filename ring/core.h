@@ -89,6 +89,9 @@ struct core {
 	uint16_t *returned;              /* ids to lend again */
 	unsigned returned_count;
 	unsigned buffer_count;
+	unsigned lend_most;              /* as many of them are lent at once: core_lend_fit */
+	unsigned received_lately;        /* of a window: buffers that came back … */
+	unsigned starved_lately;         /* … and receives that found none */
 	struct link starved;             /* tasks that wait for receive buffers, in order: core_starve */
 
 	uint64_t starved_due_ms;         /* when all that starve are looked at again */
@@ -103,7 +106,7 @@ struct core {
 struct core_options {
 	unsigned index;
 	const struct cores *cores;
-	unsigned buffer_count;           /* receive buffers; power of two */
+	unsigned buffer_count;           /* receive buffers, at most; power of two */
 	uint64_t chunks_max;             /* see ring/chunk.h */
 };
 

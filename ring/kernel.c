@@ -185,6 +185,8 @@ static void prepare_send(struct io_uring_sqe *sqe, const struct kernel_request *
 {
 	const struct msghdr *message = request->message;
 
+	if (request->more_follows)
+		flags |= MSG_MORE;
 	/* One piece needs no message header copied in; that is a fifth of the cost of a small send. */
 	if (message->msg_iovlen == 1)
 		io_uring_prep_send(sqe, request->fd, message->msg_iov->iov_base, message->msg_iov->iov_len, flags);

@@ -42,6 +42,7 @@ enum kernel_code {
 
 struct kernel_request {
 	uint8_t code;                     /* enum kernel_code */
+	bool more_follows;                /* KERNEL_SEND, KERNEL_SEND_NOW: what fills no packet may wait a moment for the next send */
 	int fd;
 	uint32_t within_ms;               /* the linked timeout; 0: none */
 	union {

@@ -37,6 +37,7 @@ struct pipe {
 	const struct reason *refusal;    /* refused by the reader: why; whatever is written vanishes */
 	bool ended;                      /* cleanly or broken: nothing more will come */
 	bool full;
+	bool more_follows;               /* pipe_expect */
 };
 
 void pipe_init(struct pipe *, struct chunk_pool *, uint64_t bytes_max);
@@ -57,6 +58,13 @@ void pipe_put(struct pipe *, struct chunk *);       /* begin … end, without a 
 
 /* Up to n bytes from `from` to `to`, whole chunks without a copy; asks nobody's bound. Returns how many. Neither's end moves. */
 uint64_t pipe_move(struct pipe *to, struct pipe *from, uint64_t n);
+
+/* What the writer knows of the bytes behind those he wrote last. True: they follow at once, so a reader who passes bytes on may let these
+ * wait a moment for them (ring/tcp). False, as at the start: nobody knows, and what is here goes on as it is. */
+static inline void pipe_expect(struct pipe *p, bool more)
+{
+	p->more_follows = more;
+}
 
 void pipe_end(struct pipe *);                       /* nothing more will come; harmless after an end */
 void pipe_break(struct pipe *, const struct reason *); /* nothing more will come, and it is not whole; the first stays */

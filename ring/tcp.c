@@ -305,6 +305,7 @@ static void send_start(struct tcp *t, bool blocked)
 	t->send.name = blocked ? "send" : "send now";
 	t->send.request = (struct kernel_request){
 		.code = blocked ? KERNEL_SEND : KERNEL_SEND_NOW,
+		.more_follows = t->out->more_follows || t->out->bytes > 0,
 		.fd = t->fd,
 		.within_ms = blocked ? t->send_ms : 0,
 		.message = &t->message,

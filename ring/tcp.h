@@ -12,7 +12,9 @@
  *
  * Sending: first without waiting (no timeout needed: it returns at once); only what the socket did not take goes into a
  * second send, that waits and has a linked timeout. So a reader who keeps up costs one entry per send, and one who does
- * not is bounded. A short count is never resent silently: what was sent is sent, and the rest follows.
+ * not is bounded. A short count is never resent silently: what was sent is sent, and the rest follows. Where more bytes wait behind
+ * those of a send, or `out`'s writer expects more at once, the kernel may keep what fills no packet for the next send, up to 200 ms
+ * (MSG_MORE): a long body then goes in full packets, however small the pieces in which it came.
  *
  * Ends: the peer's FIN ends `in`; an error breaks it. When `out` has ended and all is sent, our FIN goes out
  * (shutdown). An error in sending refuses `out` with its reason.

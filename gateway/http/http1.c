@@ -578,12 +578,18 @@ static enum http1 write_done(struct http1_writer *writer)
 	return HTTP1_DONE;
 }
 
+/* A peer whose body comes in pieces like this is sending it as fast as he can, so the next one is near. One who trickles is passed on as
+ * he comes. */
+#define BULK_BYTES 4096u
+
 static enum http1 write_length(struct http1_writer *writer, struct pipe *from, struct pipe *to)
 {
 	uint64_t moved = move(to, from, writer->body_left);
 
 	writer->body_left -= moved;
 	writer->body_bytes += moved;
+	if (moved > 0)
+		pipe_expect(to, writer->body_left > 0 && moved >= BULK_BYTES);
 	if (from->bytes > 0)
 		return writer->body_left > 0 ? HTTP1_FULL : write_broken(writer, to, &HTTP_BODY_LONG);
 	if (!from->ended)

@@ -175,6 +175,32 @@ Test(http_write, a_body_with_a_length_is_counted)
 	to_is("hello");
 }
 
+Test(http_write, of_a_long_body_more_is_expected_until_its_last_piece)
+{
+	static const char bytes[4096];
+
+	pipe_write(&desk.from, bytes, sizeof bytes);
+	cr_assert_eq(write_begin(HTTP_BODY_LENGTH, sizeof bytes + 6), HTTP1_MORE);
+	cr_assert(desk.to.more_follows);
+	pipe_write(&desk.from, "hel", 3);
+	cr_assert_eq(http1_write_body(&desk.writer, &desk.from, &desk.to), HTTP1_MORE);
+	cr_assert_not(desk.to.more_follows, "who trickles is passed on at once");
+	pipe_write(&desk.from, "lo!", 3);
+	pipe_end(&desk.from);
+	cr_assert_eq(http1_write_body(&desk.writer, &desk.from, &desk.to), HTTP1_DONE);
+	cr_assert_not(desk.to.more_follows);
+}
+
+Test(http_write, the_last_piece_of_a_body_expects_nothing_behind_it)
+{
+	static const char bytes[8192];
+
+	pipe_write(&desk.from, bytes, sizeof bytes);
+	pipe_end(&desk.from);
+	cr_assert_eq(write_begin(HTTP_BODY_LENGTH, sizeof bytes), HTTP1_DONE);
+	cr_assert_not(desk.to.more_follows);
+}
+
 Test(http_write, a_short_body_breaks_the_connection)
 {
 	pipe_write(&desk.from, "hell", 4);
