@@ -104,6 +104,15 @@ def listens(port):
         return sock.connect_ex(("127.0.0.1", port)) == 0
 
 
+def insist_free(port):
+    """A listener outlives a killed process for a moment where the kernel still ends what its ring had under way."""
+    until = time.monotonic() + 3
+    while listens(port):
+        if time.monotonic() > until:
+            fail(f"port {port} is taken, and a figure would be about whoever took it")
+        time.sleep(0.02)
+
+
 def pinned(cores, words, *command, **options):
     """Started on these cores; with --ahead as a session of its own, because it is sessions among which Linux divides a core first."""
     process = subprocess.Popen(["taskset", "-c", cores, *map(str, command)], start_new_session=words.ahead, **options)

@@ -13,7 +13,7 @@ import subprocess
 import time
 
 from stage.load import Load
-from stage.machine import DEPS, LOAD_CORE, SERVER_CORE, TREE, fail, listens, pinned
+from stage.machine import DEPS, LOAD_CORE, SERVER_CORE, TREE, fail, insist_free, listens, pinned
 
 UPSTREAM = 29010
 NAMES = ("nginx", "haproxy", "postern", "postern, durable", "postern, 2 cores", "gorilla", "gin, rwmutex", "gin, atomic", "redis",
@@ -186,8 +186,7 @@ class Stage:
 
     def start(self, name, cores=SERVER_CORE):
         port = self.port(name)
-        if listens(port):
-            fail(f"port {port} is taken, and a figure would be about whoever took it")
+        insist_free(port)
         process = pinned(LOAD_CORE if name == "upstream" else cores, self.words, *self.commands[name],
                          env=self.environment if kind(name) in ("haproxy", "redis") else None, stdin=subprocess.DEVNULL)
         self.processes[name] = process
