@@ -17,7 +17,8 @@ from stage.machine import DEPS, LOAD_CORE, SERVER_CORE, TREE, fail, insist_free,
 
 UPSTREAM = 29010
 NAMES = ("nginx", "haproxy", "postern", "postern, durable", "postern, 2 cores", "gorilla", "gin, rwmutex", "gin, atomic", "redis",
-         "redis, durable", "bare", "forgets", "repaired")
+         "redis, durable", "bare", "forgets", "repaired", "postern, build 1", "postern, build 2", "postern, build 3", "postern, build 4")
+BUILDS = NAMES[-4:]              # perf/builds: of whoever asks
 PLAIN = {name: 29021 + i for i, name in enumerate(NAMES)}
 TLS = {name: 29041 + i for i, name in enumerate(NAMES)}
 
@@ -91,7 +92,8 @@ routes:
 """
 POSTERNS = {"postern": dict(word="memory", cores=1, durability="memory"),
             "postern, durable": dict(word="durable", cores=1, durability="always"),
-            "postern, 2 cores": dict(word="2-cores", cores=2, durability="memory")}
+            "postern, 2 cores": dict(word="2-cores", cores=2, durability="memory"),
+            **{name: dict(word=name.replace(" ", "-").replace(",", ""), cores=1, durability="memory") for name in BUILDS}}
 
 
 def first_of(*paths):

@@ -1,4 +1,4 @@
-"""perf/compare and perf/plot as far as they measure nothing: rows, words that are wrong, and a kept run told and drawn.
+"""perf/compare, perf/builds and perf/plot as far as they measure nothing: rows, words that are wrong, and a kept run told and drawn.
 
 No time is looked at and no server is started: that is for whoever has a quiet machine. perf_kept.json is made up, so that what must
 come out can be said by heart.
@@ -79,6 +79,14 @@ class Words(unittest.TestCase):
         self.refused("must be above 0", "count-get", "--sites", "0")
         self.refused("--only: apache is in none of these rows; there are: haproxy; nginx; postern", "proxy-plain", "--only", "apache")
         self.refused("--key", "proxy-tls", "--key", "dsa")
+
+    def test_builds_compares_two_at_least_in_a_row_of_cpu_time(self):
+        for words, arguments in (("no row of perf/compare", ("storm", "a", "b")), ("no row of perf/compare", ("count-durable", "a", "b")),
+                                 ("two builds at least", ("proxy-plain", "/bin/true")), ("nowhere is not here", ("proxy-plain", "/bin/true", "nowhere")),
+                                 ("apache takes no part", ("proxy-plain", "/bin/true", "/bin/true", "--beside", "apache"))):
+            status, said, errors = run("builds", *arguments)
+            self.assertEqual((status, said), (1, ""))
+            self.assertIn(words, errors)
 
     def test_what_is_no_kept_run_is_refused(self):
         with tempfile.TemporaryDirectory() as directory:
