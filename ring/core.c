@@ -105,6 +105,22 @@ static void core_feed_starved(struct core *core)
 	}
 }
 
+/* ---- the alarm ------------------------------------------------------------------------------------------------------ */
+
+void core_alarm(struct core *core, uint64_t due_ns, struct task *wakes)
+{
+	core->alarm_ns = due_ns;
+	core->alarm_wakes = wakes;
+}
+
+static void core_ring_alarm(struct core *core)
+{
+	if (core->now_ns < core->alarm_ns)
+		return;
+	core->alarm_ns = UINT64_MAX;
+	task_wake(core->alarm_wakes);
+}
+
 /* ---- opening and closing ----------------------------------------------------------------------------------------- */
 
 bool core_open(struct core *core, const struct core_options *options, struct kernel_fault *fault)
@@ -114,6 +130,7 @@ bool core_open(struct core *core, const struct core_options *options, struct ker
 		.cores = options->cores,
 		.buffer_count = options->buffer_count,
 		.slot_free = UINT32_MAX,
+		.alarm_ns = UINT64_MAX,
 	};
 	core->kernel = kernel_open(options->buffer_count, fault);
 	if (!core->kernel)
@@ -243,6 +260,7 @@ static uint64_t lesser(uint64_t a, uint64_t b)
 static uint64_t core_wait_ns(const struct core *core)
 {
 	uint64_t ms = timer_wheel_next_ms(&core->wheel, core->now_ms);
+	uint64_t alarm_ns = UINT64_MAX;
 
 	if (core->trim_at_ms > 0)
 		ms = lesser(ms, core->trim_at_ms - core->now_ms);
@@ -250,8 +268,10 @@ static uint64_t core_wait_ns(const struct core *core)
 		ms = lesser(ms, core->starved_due_ms - core->now_ms);
 	if (mailbox_waits(core))
 		ms = lesser(ms, MAIL_RETRY_MS);
+	if (core->alarm_ns != UINT64_MAX)
+		alarm_ns = core->alarm_ns > core->now_ns ? core->alarm_ns - core->now_ns : 0;
 
-	return ms == UINT64_MAX ? UINT64_MAX : ms * NS_PER_MS;
+	return lesser(alarm_ns, ms == UINT64_MAX ? UINT64_MAX : ms * NS_PER_MS);
 }
 
 bool core_turn(struct core *core, bool wait)
@@ -262,6 +282,7 @@ bool core_turn(struct core *core, bool wait)
 	core_clock(core);
 	core_complete(core);
 	timer_wheel_run(&core->wheel, core->now_ms);
+	core_ring_alarm(core);
 	mailbox_deliver(core);
 	core_lend(core);
 	core_feed_starved(core);

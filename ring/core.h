@@ -97,6 +97,8 @@ struct core {
 	uint64_t starved_due_ms;         /* when all that starve are looked at again */
 	uint64_t trim_at_ms;             /* when idle memory is given back; 0: there is little */
 	uint64_t warm_least_count;       /* idle chunks at the busiest moment since that was decided */
+	uint64_t alarm_ns;               /* core_alarm; UINT64_MAX: none */
+	struct task *alarm_wakes;
 	struct timer_wheel wheel;
 	struct mailbox mailbox;
 	struct core_stats stats;
@@ -120,6 +122,10 @@ bool core_turn(struct core *, bool wait);
 
 /* check: the root has ended, every op and every chunk has come back. */
 void core_close(struct core *);
+
+/* The core sleeps no longer than until then (monotonic, as now_ns), and wakes this task once. A core has one, finer than the ticks of
+ * its wheel, for work that is paced by the clock; a new one replaces the old, UINT64_MAX takes it away. The task must outlive it. */
+void core_alarm(struct core *, uint64_t due_ns, struct task *wakes);
 
 /* A receive found no buffer (ENOBUFS): the task is woken when there are some again, first come, first served. Each task
  * brings a link of its own. */

@@ -1,17 +1,16 @@
-/* perf/load/client.h — one client of the load: a connection, TLS on it by OpenSSL, and one unit of work at a time.
+/* perf/load/client.h — one client of the load: a line, and one unit of work at a time.
  *
- *   at rest ──▶ shaking hands ──▶ asking ──▶ reading ──▶ at rest       a unit ends in `done`, and whoever paces the load
- *                                   ▲ asking to upgrade  │             starts the next
- *                                   └────────────────────┘             (WebSocket: once for each connection)
+ *   at rest ──▶ connecting ──▶ shaking hands ──▶ asking ──▶ reading ──▶ at rest      a unit ends in `done`, and whoever paces the load
+ *                                                  ▲ asking to upgrade │             starts the next
+ *                                                  └───────────────────┘             (WebSocket: once for each connection)
  *
  * Words:  unit   what is counted: a connection with one request, a request, an upload, a WebSocket message, a ClientHello, a Redis command
  *         work   which of these; the same for all clients of a load
- *         manner how a rude client leaves: after which bytes, and by a reset, by a FIN, or not at all
+ *         manner how a rude client leaves (rude.h)
  *
- * The socket is registered once, edge-triggered, for both directions: a client who is called goes on until the socket has no
- * more, or takes no more, and never asks twice. That keeps the load's own cost low, and low means that the server is seen.
+ * A client is a step that looks at its line and goes on until that has nothing more, or takes nothing more.
  *
- * Owner: main.c, which has the array.   Thread: one.   Units: bytes, ns.
+ * Owner: load.c, which has the array.   Thread: one.   Units: bytes, ns.
  * Errors: counted (`struct work.errors`), the connection is dropped, the unit does not count. An answer that is not the
  * expected one ends the program: what is measured then is something else.
  * Limits: an answer's head of CLIENT_HEAD_BYTES_MAX, with a Content-Length; a server's frame that is listened to likewise.
@@ -19,15 +18,13 @@
 #ifndef PERF_LOAD_CLIENT_H
 #define PERF_LOAD_CLIENT_H
 
-#include <openssl/ssl.h>
+#include "perf/load/line.h"
 
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 #define CLIENT_HEAD_BYTES_MAX 1024u
-#define CLIENT_READ_BYTES (64u * 1024u)
-#define CLIENT_HELD_MAX 2000u         /* sockets that rude clients have left lying about */
 
 enum work_kind {
 	WORK_CONNECTIONS, /* a connection, a handshake, a request, its answer, and a goodbye */
@@ -42,6 +39,8 @@ enum work_kind {
 };
 
 struct client;
+struct manner;
+struct rude;
 
 /* What is asked: head and body of a request, a command, or a WebSocket frame. */
 struct ask {
@@ -51,43 +50,31 @@ struct ask {
 
 struct work {
 	enum work_kind kind;
-	uint16_t port;
+	struct lines *lines;
 	bool resume;              /* offer the newest ticket */
-	SSL_CTX *tls;             /* NULL: without TLS */
 	unsigned status;          /* of an answer that is as it should be */
-	int epoll;
-	char *ask;                /* head and body of a request, or a WebSocket frame */
-	size_t ask_bytes;
+	struct ask ask;
 	struct ask *asks;         /* in place of `ask`: one after the other, whichever client is next */
 	unsigned ask_count, ask_next;
-	char *upgrade;            /* the request before the first WebSocket message */
-	size_t upgrade_bytes;
+	struct ask upgrade;       /* the request before the first WebSocket message; none: there is no upgrade */
 	size_t echo_bytes;        /* of a WebSocket message's echo, with its frame header; WORK_CHURN: of the answer to a Close */
-	char *scratch;            /* CLIENT_READ_BYTES, where answers go */
-	void (*done)(struct client *); /* a unit has ended, well or not; the client is at rest */
+	struct rude *rude;        /* WORK_RUDE */
+	void (*done)(struct client *);  /* a unit has ended, well or not; the client is at rest */
 	void (*heard)(struct client *); /* WORK_SOCKETS: a whole message has come */
 
 	uint64_t units, errors, full, resumed, tickets, body_bytes;
 	uint64_t pings;           /* that were answered with a pong */
 	uint64_t ended_by_server; /* WORK_SOCKETS: closed without being asked */
-	uint64_t begun;           /* WORK_RUDE: which manner is next */
-	char *hello;              /* WORK_RUDE with TLS: a ClientHello */
-	size_t hello_bytes;
-	int *held;                /* WORK_RUDE: a ring of CLIENT_HELD_MAX descriptors, none is -1 */
-	uint64_t held_count;
 	const char *key_exchange; /* of the first handshake: X25519, P-256; NULL: none yet */
 	char first_error[128];
 };
 
 enum client_step { CLIENT_AT_REST, CLIENT_CONNECTS, CLIENT_SHAKES_HANDS, CLIENT_ASKS, CLIENT_READS, CLIENT_LISTENS };
 
-struct manner;
-
 struct client {
 	struct work *work;
 	enum client_step step;
-	int fd;                   /* -1: none */
-	SSL *tls;
+	struct line *line;        /* NULL: none */
 	SSL_SESSION *ticket;
 	bool upgraded, upgrading;
 	bool ended_well;          /* the unit that ended last; for `done` */
@@ -97,17 +84,20 @@ struct client {
 	size_t head_bytes;        /* while it is not whole */
 	size_t left;              /* of the body or the echo */
 	const struct manner *manner; /* WORK_RUDE */
-	uint64_t began_ns;        /* main.c's: when the unit began, or should have */
-	uint64_t due_ns;          /* main.c's: when the next one should begin */
+	uint64_t began_ns;        /* load.c's: when the unit began, or should have */
+	uint64_t due_ns;          /* load.c's: when the next one should begin */
 };
 
-/* The context for all clients: one version, one suite, X25519 alone (`groups`), tickets taken and kept. */
-SSL_CTX *client_tls_new(int version, const char *groups, bool tickets);
-/* One ClientHello of OpenSSL's, to be sent again and again; the caller frees it. */
-char *client_hello_new(SSL_CTX *, size_t *bytes);
+/* For SSL_CTX_sess_set_new_cb: the ticket is counted, and kept where the work resumes. */
+int client_ticket_came(SSL *, SSL_SESSION *);
+
 void client_init(struct client *, struct work *);
+void client_fini(struct client *);
 void client_start(struct client *);               /* a client at rest begins a unit; may call `done` at once */
-void client_ready(struct client *, uint32_t events); /* what epoll said */
 void client_hang_up(struct client *, bool politely); /* politely: close_notify, so that the ticket stays good */
+bool client_connected(const struct client *);     /* and the server has not ended it */
+
+/* For rude.c: the unit of a client who has no line any more has ended. */
+void client_left(struct client *);
 
 #endif
