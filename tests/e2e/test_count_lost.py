@@ -114,6 +114,20 @@ def test_what_it_cannot_have_lost_is_refused_whatever_the_mode_is_now(gateway, w
     assert "site \"07\"" in said.lower(), said
 
 
+def ends_after_a_failed_sync(j):
+    """Stream 0 ends in order, and names nobody else: stream 1 had not synced what it had answered."""
+    j[0].append(STOP, actor="postern", detail="heads").commit()
+
+
+def test_an_end_behind_a_failed_sync_is_none_to_the_start_nor_to_who_verifies(gateway):
+    lowered(ends_after_a_failed_sync).write(gateway.directory / "state")
+    assert any("the next start makes it good" in fault["what"] for fault in verify(gateway.directory / "state")["faults"])
+    gateway.configuration["count"] = {"durability": "always"}
+    with gateway.serving():
+        assert "recorded as raised by postern" in gateway.said() and count(gateway, "07") == 0
+    assert verify(gateway.directory / "state")["sound"]
+
+
 def test_where_nobody_knows_how_it_was_written_the_word_now_decides(gateway):
     a_journal(None).write(gateway.directory / "state")
     assert "start once with it" in run_with(gateway, "always")
@@ -231,6 +245,7 @@ def lowered(*steps, durability="memory", **more):
     ("of a version that did not tell how it wrote", lowered(good, begins, durability=None), 1),
     ("of two sites", lowered(good, lambda j: good(j, "08", 2), lambda j: begins(j, " lost_by_choice_sites 2"),
                              lower=lambda j: j[0].change("07", -3, actor="a").change("08", -3, actor="a")), 2),
+    ("behind an end that does not name the stream whose sync had failed", lowered(ends_after_a_failed_sync, good, begins), 1),
     ("in parts", lowered(good, lambda j: good(j, by=2), begins, lower=lambda j: j[0].change("07", -5, actor="a")), 1),
     ("by a start that ended before its own record", lowered(good), 1),
     ("and told by the start after that one", lowered(good, lambda j: begins(j, "")), 1),
@@ -260,6 +275,9 @@ def test_what_a_start_made_good_is_told_and_is_no_fault(tmp_path, what, journal,
     ("miss nothing", "where nothing was missing", lowered(good, lambda j: good(j, "08"), begins)),
     ("miss nothing", "whose run had waited for syncs", lowered(good, begins, durability="always")),
     ("miss nothing", "whose run had ended in order, when all was synced", lowered(good, begins, end=True)),
+    ("miss nothing", "whose run had ended in order, as two records say together", lowered(
+        lambda j: j[0].append(STOP, actor="postern", detail="heads " + j[1].head),
+        lambda j: j[0].append(STOP, actor="postern", detail="heads " + j[2].head), good, begins, streams=3)),
     ("miss nothing", "in a journal of one stream", lowered(good, begins, streams=1)),
     ("no start follows", "while it ran", lowered(good, lambda j: j[0].change("07", 1, actor="a"), begins)),
     ("no start follows", "before an end", lowered(good, lambda j: j[0].append(STOP, actor="postern", detail="heads"))),
