@@ -38,6 +38,8 @@ class Watch:
 
     def __init__(self, stage, server, core=SERVER_CORE):
         self.stage, self.server, self.core = stage, server, core
+        if stage.recorder:
+            stage.recorder.start(stage.pid(server))
         self.before, self.then = self.look(), time.monotonic()
 
     def look(self):
@@ -45,8 +47,11 @@ class Watch:
         return cpu_seconds(self.stage.pid(self.server)), upstream, core_busy_seconds(self.core)
 
     def end(self, load_s, seconds=None):
+        until = time.monotonic()
         self.server_s, service_s, core_s = (now - before for now, before in zip(self.look(), self.before))
-        seconds = seconds or time.monotonic() - self.then
+        if self.stage.recorder:
+            self.stage.recorder.end()
+        seconds = seconds or until - self.then
         return {"server": self.server_s / seconds, "others": max(core_s - self.server_s, 0) / seconds, "load": load_s / seconds,
                 "service": service_s / seconds}
 

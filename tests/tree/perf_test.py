@@ -1,4 +1,5 @@
-"""perf/compare, perf/builds and perf/plot as far as they measure nothing: rows, words that are wrong, and a kept run told and drawn.
+"""perf/compare, perf/builds, perf/profile and perf/plot as far as they measure nothing: rows, words that are wrong, and a kept run told and
+drawn.
 
 No time is looked at and no server is started: that is for whoever has a quiet machine. perf_kept.json is made up, so that what must
 come out can be said by heart.
@@ -17,7 +18,7 @@ PERF = HERE.parent.parent / "perf"
 KEPT = HERE / "perf_kept.json"
 
 sys.path.insert(0, str(PERF))
-from stage import report, rows, servers  # noqa: E402
+from stage import profile, report, rows, servers  # noqa: E402
 
 
 def run(program, *arguments):
@@ -162,6 +163,63 @@ class Kept(unittest.TestCase):
             path = pathlib.Path(directory) / "kept.svg"
             self.assertEqual(run("plot", KEPT, "-o", path), (0, "", ""))
             self.assertIn("proxy-plain / haproxy", path.read_text())
+
+
+class Profiles(unittest.TestCase):
+    # As perf script prints them: the innermost function first, a sample ends with an empty line.
+    SCRIPT = """postern
+\tffffffff8100 _raw_spin_unlock_irqrestore ([kernel.kallsyms])
+\tffffffff8101 sock_def_readable ([kernel.kallsyms])
+\tffffffff8102 tcp_v4_rcv ([kernel.kallsyms])
+\tffffffff8103 tcp_sendmsg_locked ([kernel.kallsyms])
+\t    5600 core_turn (/build/postern)
+
+postern
+\tffffffff8104 _copy_to_iter ([kernel.kallsyms])
+\tffffffff8105 tcp_recvmsg_locked ([kernel.kallsyms])
+
+postern
+\tffffffff8106 pv_clock ([kernel.kallsyms])
+
+postern
+\t    5601 op_ended.part.0 (/build/postern)
+
+postern
+\t    5602 mbedtls_ssl_read (/build/postern)
+
+postern
+\t    7f00 EVP_Cipher (/usr/lib/libcrypto.so.3)
+
+postern
+\t    7f01 memmove (/lib/x86_64-linux-gnu/libc.so.6)
+
+postern
+\t    7f02 crc (/lib/libz.so.1)
+
+"""
+    NM = "0000 t op_ended\t/tree/build/../ring/op.c:12\n0001 T pump\t/tree/tls/pump.c:1\n0002 t ended\t/tree/tls/a.c:3\n0003 t ended\t/tree/ws/b.c:3\n"
+
+    def layers(self):
+        where = profile.folders(self.NM, [("mbedTLS", "0000 T mbedtls_ssl_read\n")], "/tree")
+        return where, [profile.layer_of(frames, "postern", where) for frames in profile.chains(self.SCRIPT)]
+
+    def test_each_sample_is_somebodys(self):
+        where, layers = self.layers()
+        self.assertEqual(layers, [("kernel", "wake-ups, scheduling"), ("kernel", "memory, copying"), ("kernel", "other"), ("ours", "ring"),
+                                  ("library", "mbedTLS"), ("library", "libcrypto"), ("library", "libc"), ("library", "zlib")])
+        self.assertEqual((where["pump"], where["ended"]), ("tls", "tls/ws"))
+
+    def test_shares_are_told_with_their_time(self):
+        where, _ = self.layers()
+        said = profile.Profile(profile.chains(self.SCRIPT), "postern", where).told(8.0, "request", 3)
+        self.assertIn("8 samples, 8.00 µs of CPU a request", said)
+        self.assertRegex(said, r"37\.5 % +3\.00 µs  kernel\n")
+        self.assertRegex(said, r"12\.5 % +1\.00 µs  op_ended\.part\.0 \(ring\)")
+
+    def test_words_that_are_wrong_are_refused(self):
+        for words in (["nothing"], ["tls-idle"], ["proxy-plain", "--of", "gorilla"], ["proxy-plain", "--seconds", "0"]):
+            with self.subTest(words):
+                self.assertEqual(run("profile", *words)[0], 2)
 
 
 if __name__ == "__main__":
