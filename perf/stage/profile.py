@@ -5,13 +5,14 @@ program itself, by the source that the function is from; a layer of the kernel b
 knows, because a leaf such as a spin lock belongs to whoever took it.
 """
 import collections
+import os
 import pathlib
 import re
+import select
 import signal
 import subprocess
-import time
 
-from stage.machine import DEPS, PATIENCE_S, TREE, fail, tree_of
+from stage.machine import DEPS, LOAD_CORE, PATIENCE_S, TREE, fail, pinned, tree_of
 
 # The first that matches a function counts; functions are asked from the innermost outwards.
 KERNEL = [(layer, re.compile(pattern)) for layer, pattern in (
@@ -42,20 +43,32 @@ FOLDERS = ("ring", "tls", "ws", "cache", "gateway")
 class Recorder:
     """Samples a process tree from start() until end()."""
 
-    def __init__(self, file, frequency):
-        self.file, self.frequency, self.process = file, frequency, None
+    def __init__(self, file, frequency, words):
+        self.file, self.frequency, self.words, self.process = file, frequency, words, None
 
     def start(self, pid):
-        self.process = subprocess.Popen(
-            ["perf", "record", "-q", "-e", "cpu-clock", "-F", str(self.frequency), "-g", "-o", self.file, "-p", ",".join(map(str, tree_of(pid)))],
+        # It says when it watches: on a busy machine it may take its time, and the work would be over.
+        order, orders = os.pipe()
+        answers, answer = os.pipe()
+        self.process = pinned(
+            LOAD_CORE, self.words, "perf", "record", "-q", "-e", "cpu-clock", "-F", self.frequency, "-g", "-o", self.file, "-p",
+            ",".join(map(str, tree_of(pid))), "-D", "-1", f"--control=fd:{order},{answer}", pass_fds=(order, answer),
             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
-        time.sleep(0.3)                               # until it watches
+        os.close(order)
+        os.close(answer)
+        os.write(orders, b"enable\n")
+        if not select.select([answers], [], [], PATIENCE_S)[0] or not os.read(answers, 16):
+            self.process.kill()
+            fail(f"perf does not watch (it wants root): {self.process.communicate()[1].strip()}")
+        self.pipes = orders, answers                  # open until the end: perf takes a closed one for a mistake
 
     def end(self):
         self.process.send_signal(signal.SIGINT)
         _, said = self.process.communicate(timeout=PATIENCE_S)
-        if not pathlib.Path(self.file).exists():
-            fail(f"perf took no samples (it wants root): {said.strip()}")
+        for each in self.pipes:
+            os.close(each)
+        if self.process.returncode not in (0, -signal.SIGINT):    # having written all, it ends by the signal
+            fail(f"perf ended with {self.process.returncode}: {said.strip()}")
 
     def chains(self):
         said = subprocess.run(["perf", "script", "-i", self.file, "-F", "comm,ip,sym,dso", "--no-inline"], stdin=subprocess.DEVNULL,
