@@ -27,10 +27,10 @@ KERNEL = [(layer, re.compile(pattern)) for layer, pattern in (
     ("loopback, the other end", r"tcp_v4_rcv|^ip_(local_deliver|rcv|protocol_deliver)|netif_receive|net_rx_action|process_backlog|tcp_v4_do_rcv|"
                                 r"tcp_rcv_established|napi_poll"),
     ("send", r"tcp_sendmsg|tcp_write_xmit|tcp_push|tcp_transmit|sock_sendmsg|inet_sendmsg|io_send|sys_send|sock_write_iter|ip_output|ip_queue_xmit|"
-             r"dev_queue_xmit|loopback_xmit|tcp_send|skb_splice|^do_writev|tcp_stream_alloc|sys_write"),
+             r"dev_queue_xmit|loopback_xmit|tcp_send|skb_splice|^do_writev|tcp_stream_alloc|sys_write|^vfs_writev"),
     ("receive", r"tcp_recvmsg|sock_recvmsg|inet_recvmsg|^io_recv|sys_recv|sock_read_iter|tcp_cleanup_rbuf|tcp_rcv_space|skb_copy_datagram|tcp_eat|tcp_splice_read|"
                 r"sys_read|^do_readv"),
-    ("disk", r"ext4|xfs|btrfs|overlay|ovl_|fsync|fdatasync|submit_bio|blk_|iomap|^vfs_write|io_write|jbd2"),
+    ("disk", r"ext4|xfs|btrfs|overlay|ovl_|fsync|fdatasync|submit_bio|blk_|iomap|^vfs_write$|io_write|jbd2"),
     ("io_uring, epoll", r"^_*io_|io_uring|tctx_task_work|^ep_|epoll|fget|fdget"),
 )]
 LIBRARIES = [(layer, re.compile(pattern)) for layer, pattern in (
