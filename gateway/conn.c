@@ -75,23 +75,37 @@ struct secure {
 
 /* ---- waits ---------------------------------------------------------------------------------------------------------- */
 
+static struct tcp_wait wait_of(const struct config_timeouts *t, enum wait wait)
+{
+	switch (wait) {
+	case WAIT_HANDSHAKE:
+		return (struct tcp_wait){ .name = "TLS handshake", .ms = t->tls_handshake_ms, .late = &CLIENT_HANDSHAKE_LATE, .from_start = true };
+	case WAIT_FIRST:
+		return (struct tcp_wait){ .name = "first request", .ms = t->request_head_ms, .late = &CLIENT_IDLE, .from_start = true };
+	case WAIT_FIRST_SOON:
+		return (struct tcp_wait){ .name = "first request", .ms = t->close_ms, .late = &CLIENT_IDLE, .from_start = true };
+	case WAIT_REQUEST:
+		return (struct tcp_wait){ .name = "next request", .ms = t->keep_alive_ms, .late = &CLIENT_IDLE };
+	case WAIT_HEAD:
+		return (struct tcp_wait){ .name = "request head", .ms = t->request_head_ms, .late = &CLIENT_HEAD_LATE, .from_start = true };
+	case WAIT_BODY:
+		return (struct tcp_wait){ .name = "request body", .ms = t->request_body_ms, .late = &CLIENT_BODY_LATE };
+	case WAIT_NOTHING:
+	case WAIT_UPGRADED:
+		break;
+	}
+	return (struct tcp_wait){ .name = "the client's end" }; /* the socket is listened to all the same */
+}
+
 static void conn_wait(struct conn *c, enum wait wait)
 {
-	const struct config_timeouts *t = &c->worker->config->timeouts;
-	const struct tcp_wait waits[] = {
-		[WAIT_NOTHING] = { .name = "the client's end" }, /* the socket is listened to all the same */
-		[WAIT_HANDSHAKE] = { .name = "TLS handshake", .ms = t->tls_handshake_ms, .late = &CLIENT_HANDSHAKE_LATE, .from_start = true },
-		[WAIT_FIRST] = { .name = "first request", .ms = t->request_head_ms, .late = &CLIENT_IDLE, .from_start = true },
-		[WAIT_FIRST_SOON] = { .name = "first request", .ms = t->close_ms, .late = &CLIENT_IDLE, .from_start = true },
-		[WAIT_REQUEST] = { .name = "next request", .ms = t->keep_alive_ms, .late = &CLIENT_IDLE },
-		[WAIT_HEAD] = { .name = "request head", .ms = t->request_head_ms, .late = &CLIENT_HEAD_LATE, .from_start = true },
-		[WAIT_BODY] = { .name = "request body", .ms = t->request_body_ms, .late = &CLIENT_BODY_LATE },
-	};
+	struct tcp_wait waits;
 
 	if (c->waits_for == wait)
 		return;
 	c->waits_for = (uint8_t)wait;
-	tcp_receive_within(&c->tcp, &waits[wait]);
+	waits = wait_of(&c->worker->config->timeouts, wait);
+	tcp_receive_within(&c->tcp, &waits);
 }
 
 static enum conn_outcome conn_close(struct conn *c, const struct reason *reason)
