@@ -253,29 +253,29 @@ void http_add_number(struct http_head *head, enum http_name name, uint64_t numbe
 }
 
 /* Keeps the fields that `stays` approves of, in order. */
-typedef bool field_stays(const struct http_head *, const struct http_field *, const void *);
+typedef bool field_stays(const struct http_field *, const void *);
 
 static void fields_keep(struct http_head *head, field_stays *stays, const void *argument)
 {
 	unsigned count = 0;
-	uint16_t first[HTTP_NAME_COUNT] = {0};
 
+	memset(head->first, 0, sizeof head->first);
 	for (unsigned i = 0; i < head->field_count; i++) {
-		struct http_field field = head->fields[i];
+		const struct http_field *field = &head->fields[i];
 
-		if (!stays(head, &head->fields[i], argument))
+		if (!stays(field, argument))
 			continue;
-		head->fields[count++] = field;
-		if (!first[field.known])
-			first[field.known] = (uint16_t)count;
+		if (!head->first[field->known])
+			head->first[field->known] = (uint16_t)(count + 1);
+		if (count < i)
+			head->fields[count] = *field;
+		count++;
 	}
 	head->field_count = count;
-	memcpy(head->first, first, sizeof first);
 }
 
-static bool stays_unless_known(const struct http_head *head, const struct http_field *field, const void *name)
+static bool stays_unless_known(const struct http_field *field, const void *name)
 {
-	(void)head;
 	return field->known != *(const enum http_name *)name;
 }
 
@@ -285,15 +285,30 @@ void http_remove(struct http_head *head, enum http_name name)
 		fields_keep(head, stays_unless_known, &name);
 }
 
-static bool stays_unless_named(const struct http_head *head, const struct http_field *field, const void *name)
+static bool stays_unless_named(const struct http_field *field, const void *name)
 {
-	(void)head;
 	return !http_text_same_nocase(field->name, *(const struct http_text *)name);
 }
 
 void http_remove_named(struct http_head *head, struct http_text name)
 {
 	fields_keep(head, stays_unless_named, &name);
+}
+
+struct goes {
+	bool (*goes)(const struct http_field *);
+};
+
+static bool stays_unless_it_goes(const struct http_field *field, const void *argument)
+{
+	const struct goes *asked = argument;
+
+	return !asked->goes(field);
+}
+
+void http_remove_where(struct http_head *head, bool (*goes)(const struct http_field *))
+{
+	fields_keep(head, stays_unless_it_goes, &(struct goes){ goes });
 }
 
 /* RFC 9110 §7.6.1: "A sender MUST NOT send a connection option corresponding to a field that is intended for all recipients
@@ -319,16 +334,21 @@ static bool name_is_for_all(enum http_name name)
 	}
 }
 
-static bool stays_end_to_end(const struct http_head *head, const struct http_field *field, const void *options)
+/* What the Connection fields of a head say. */
+struct options {
+	struct http_field fields[HTTP_CONNECTION_FIELDS_MAX];
+	unsigned count;
+};
+
+static bool stays_end_to_end(const struct http_field *field, const void *argument)
 {
 	struct http_text rest, element;
-	const struct http_head *before = options;
+	const struct options *options = argument;
 
-	(void)head;
 	if (field->known != HTTP_NAME_OTHER)
 		return name_is_for_all(field->known);
-	for (unsigned i = 0; i < before->field_count; i++) {
-		rest = before->fields[i].value;
+	for (unsigned i = 0; i < options->count; i++) {
+		rest = options->fields[i].value;
 		while (http_list_next(&rest, &element))
 			if (http_text_same_nocase(element, field->name))
 				return false;
@@ -340,12 +360,12 @@ void http_remove_hop_by_hop(struct http_head *head)
 {
 	/* The Connection fields, apart: compaction would overwrite them while they are asked. Their number is bounded by
 	 * strict_settle; a head of our own making has few. */
-	struct http_field kept[HTTP_CONNECTION_FIELDS_MAX];
-	struct http_head options = {.fields = kept};
+	struct options options;
 
+	options.count = 0;
 	for (const struct http_field *field = NULL; (field = http_known_next(head, HTTP_NAME_CONNECTION, field));) {
-		check(options.field_count < HTTP_CONNECTION_FIELDS_MAX);
-		kept[options.field_count++] = *field;
+		check(options.count < HTTP_CONNECTION_FIELDS_MAX);
+		options.fields[options.count++] = *field;
 	}
 	fields_keep(head, stays_end_to_end, &options);
 }

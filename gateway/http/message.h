@@ -188,6 +188,7 @@ void http_append(struct http_head *, struct http_text name, struct http_text val
 
 void http_remove(struct http_head *, enum http_name);           /* all of that name */
 void http_remove_named(struct http_head *, struct http_text name);
+void http_remove_where(struct http_head *, bool (*goes)(const struct http_field *)); /* all that it says so of, in one pass */
 
 /* Takes away what belongs to one connection only, and what Connection names (RFC 9110 §7.6.1). Host, Content-*, credentials,
  * and the fields of the forwarding chain stay, whatever Connection says. Call it before adding your own.

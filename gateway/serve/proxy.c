@@ -86,13 +86,21 @@ static bool is_impostor(struct http_text name)
 	       http_client_cert_is(name);
 }
 
-static void impostors_remove(struct http_head *head)
+/* Of the request as it came. A name that is known needs no look at its letters: none has "_", or is of a client's certificate. */
+static bool is_not_sent_on(const struct http_field *field)
 {
-	for (unsigned i = 0; i < head->field_count;) {
-		if (is_impostor(head->fields[i].name))
-			http_remove_named(head, head->fields[i].name);
-		else
-			i++;
+	switch (field->known) {
+	case HTTP_NAME_EXPECT:
+	case HTTP_NAME_FORWARDED:
+	case HTTP_NAME_X_REAL_IP:
+	case HTTP_NAME_X_FORWARDED_FOR:
+	case HTTP_NAME_X_FORWARDED_HOST:
+	case HTTP_NAME_X_FORWARDED_PROTO:
+		return true;
+	case HTTP_NAME_OTHER:
+		return is_impostor(field->name);
+	default:
+		return false;
 	}
 }
 
@@ -106,10 +114,7 @@ static void request_make(struct exchange *x, struct proxy *p)
 	to->keep_alive = true;
 	to->expect_continue = false;     /* the client has been told to continue already */
 	http_remove_hop_by_hop(to);
-	http_remove(to, HTTP_NAME_EXPECT);
-	http_remove(to, HTTP_NAME_FORWARDED);
-	http_remove(to, HTTP_NAME_X_REAL_IP);
-	impostors_remove(to);
+	http_remove_where(to, is_not_sent_on);
 	http_add_known(to, HTTP_NAME_X_REAL_IP, http_text_of(x->client));
 	http_add_known(to, HTTP_NAME_X_FORWARDED_FOR, through);
 	http_add_known(to, HTTP_NAME_X_FORWARDED_PROTO, x->secure ? HTTP_TEXT("https") : HTTP_TEXT("http"));

@@ -63,3 +63,30 @@ Test(gateway_proxy, a_verified_certificate_is_told_in_the_place_of_claims)
 	cr_assert(http_text_is(http_find(head, "X-Client-Cert-SAN"), "DNS:site-7.example.org"));
 	arena_fini(&x.arena);
 }
+
+/* The names that we know are judged without their letters: none of them may be one that its letters would take away. */
+Test(gateway_proxy, a_known_name_is_judged_as_its_letters_are)
+{
+	for (enum http_name name = HTTP_NAME_OTHER + 1; name < HTTP_NAME_COUNT; name++) {
+		const struct http_field field = { .name = http_name_text(name), .known = name };
+
+		cr_assert(is_not_sent_on(&field) || !is_impostor(field.name), "%s", field.name.bytes);
+	}
+}
+
+Test(gateway_proxy, claims_of_where_it_came_from_are_replaced)
+{
+	struct exchange x;
+	struct proxy p;
+	struct http_head *head = MADE(NULL, "X-Forwarded-Proto", "http", "X-Real-IP", "198.51.100.1", "X-Forwarded-Port", "80", "Forwarded", "for=x",
+		"x-real-ip", "198.51.100.2", "Expect", "100-continue", "X-Forwarded-For", "198.51.100.3", "X-Forwarded-Host", "a", "X_Real_IP", "b",
+		"Accept", "*/*");
+
+	cr_assert_eq(head->field_count, 5);
+	cr_assert(http_text_is(head->fields[0].value, "*/*"));
+	cr_assert(http_text_is(http_known(head, HTTP_NAME_X_REAL_IP), "192.0.2.7"));
+	cr_assert(http_text_is(http_known(head, HTTP_NAME_X_FORWARDED_FOR), "198.51.100.3, 192.0.2.7"));
+	cr_assert(http_text_is(http_known(head, HTTP_NAME_X_FORWARDED_PROTO), "https"));
+	cr_assert(http_text_is(http_known(head, HTTP_NAME_X_FORWARDED_HOST), "edc.example.org"));
+	arena_fini(&x.arena);
+}
