@@ -39,7 +39,7 @@
 
 #define UPLOAD_BYTES (1u << 20)
 #define CHUNKS_MAX 65536u
-#define BUFFERS_MIN 64u                  /* a MiB: what many large answers go through stays in the processor's cache */
+#define BUFFERS_MIN 16u                  /* few: what large answers go through stays in the processor's cache */
 #define BUFFERS_MAX 1024u
 
 /* Two words of the command line are requests of a kind. */

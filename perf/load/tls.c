@@ -18,6 +18,7 @@ SSL_CTX *tls_context_new(int version, const char *groups, int (*ticket_came)(SSL
 		!SSL_CTX_set_cipher_list(tls, "ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-AES128-GCM-SHA256") ||
 		!SSL_CTX_set1_groups_list(tls, groups))
 		FATAL("OpenSSL refuses the version, the suites or the groups");
+	SSL_CTX_set_read_ahead(tls, 1);                   /* a record is taken from the pipe at once, not its header before it */
 	SSL_CTX_set_verify(tls, SSL_VERIFY_NONE, NULL);   /* the chain; the server's signature is checked all the same */
 	SSL_CTX_set_mode(tls, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER | (resting ? SSL_MODE_RELEASE_BUFFERS : 0));
 	SSL_CTX_set_session_cache_mode(tls, SSL_SESS_CACHE_CLIENT | SSL_SESS_CACHE_NO_INTERNAL);
