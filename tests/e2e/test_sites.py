@@ -519,7 +519,8 @@ def test_sites_a_slow_watcher_misses_steps_and_never_the_last(start_gateway, wat
 @pytest.mark.parametrize("watch, event", KINDS)
 def test_sites_who_falls_too_far_behind_is_told_that_he_missed_something(start_gateway, watch, event):
     """Once, and from there on he hears everything again."""
-    gateway = start_gateway(routes=ROUTES, cores=1, count={"durability": "memory"})
+    # He reads nothing until all has been counted, and a machine may take its time for that.
+    gateway = start_gateway(routes=ROUTES, cores=1, count={"durability": "memory"}, timeouts={"send": "5m"})
     slow = watch(gateway, receive_buffer=4096)
     wire = gateway.connect()
     # More than are kept for him (8192), and what pipes and sockets hold, which is megabytes: so the names are long. Of one site only one change
