@@ -104,6 +104,12 @@ void start_pin(const struct start_cpus *cpus, unsigned index)
 /* Weak: there only when the program is linked with jemalloc. */
 int mallctl(const char *name, void *old, size_t *old_size, void *new, size_t new_size) __attribute__((weak));
 
+/* What a thread keeps of each size without asking its arena. By itself jemalloc keeps 20 of an exchange's size, and as few of the buffers of a
+ * TLS handshake; where more requests are under way at once, each began and ended with a walk into the arena, and a handshake's pages
+ * went back to the system in between. jemalloc looks for this name; it halves what a thread has not used for a while. */
+extern const char *const malloc_conf;
+__attribute__((visibility("default"))) const char *const malloc_conf = "tcache_nslots_small_min:128,tcache_nslots_large:128";
+
 void start_own_arena(void)
 {
 	unsigned arena;
