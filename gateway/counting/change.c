@@ -7,7 +7,6 @@
 #include "gateway/verdict.h"
 #include "cache/siphash.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
@@ -145,13 +144,15 @@ static struct http_text request_id_of(struct exchange *x)
 	struct counting *counting = x->worker->counting;
 	struct http_text given = http_known(&x->request, HTTP_NAME_X_REQUEST_ID);
 	char *made;
-	int n;
+	size_t n;
 
 	if (is_request_id(given))
 		return given;
-	made = arena_take(&x->arena, 40);
-	n = snprintf(made, 40, "%016llx-%llx", (unsigned long long)counting->request_prefix, (unsigned long long)counting->request_number++);
-	return (struct http_text){ made, (size_t)n };
+	made = arena_take(&x->arena, 16 + 1 + 16);
+	n = http_hex_write(made, counting->request_prefix, 16);
+	made[n++] = '-';
+	n += http_hex_write(made + n, counting->request_number++, 1);
+	return (struct http_text){ made, n };
 }
 
 /* Which request a key belongs to, and whose: two clients who call theirs alike are told so. No secret: whoever finds two requests with one digest deceives himself alone. The words are

@@ -90,6 +90,21 @@ size_t http_number_write(char *to, uint64_t number)
 	return n;
 }
 
+size_t http_hex_write(char *to, uint64_t number, unsigned least)
+{
+	static const char digits[] = "0123456789abcdef";
+	unsigned n = 1;
+
+	check(least <= 16);
+	while (n < 16 && number >> (4 * n) != 0)
+		n++;
+	if (n < least)
+		n = least;
+	for (unsigned i = 0; i < n; i++)
+		to[i] = digits[number >> (4 * (n - 1 - i)) & 15];
+	return n;
+}
+
 bool http_list_next(struct http_text *rest, struct http_text *element)
 {
 	while (rest->size > 0) {

@@ -34,6 +34,9 @@ bool http_number_parse(struct http_text, uint64_t *number);
 /* The digits of a number, without printf. Returns how many; `to` holds at least 20. */
 size_t http_number_write(char *to, uint64_t number);
 
+/* The same in hexadecimal, small letters, with zeros before them up to `least` (at most 16) digits; `to` holds at least 16. */
+size_t http_hex_write(char *to, uint64_t number, unsigned least);
+
 /* The next element of a comma-separated list, blanks taken off, empty ones skipped; false: no more. `rest` moves on. */
 bool http_list_next(struct http_text *rest, struct http_text *element);
 

@@ -3,6 +3,7 @@
 
 #include <criterion/criterion.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 static struct arena arena;
@@ -240,6 +241,21 @@ Test(http_message, numbers_are_digits_alone)
 	cr_assert(memcmp(digits, "18446744073709551615", 20) == 0);
 	cr_assert_eq(http_number_write(digits, 0), 1);
 	cr_assert_eq(digits[0], '0');
+}
+
+Test(http_message, hexadecimal_is_as_printf_has_it)
+{
+	static const uint64_t numbers[] = { 0, 1, 9, 0xf, 0x10, 0xabc, 0xdeadbeef, 0x0123456789abcdef, 0xfedcba9876543210, UINT64_MAX };
+
+	for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++) {
+		for (unsigned least = 0; least <= 16; least++) {
+			char digits[16], printed[32];
+			const int n = snprintf(printed, sizeof printed, "%0*llx", (int)least, (unsigned long long)numbers[i]);
+
+			cr_assert_eq(http_hex_write(digits, numbers[i], least), (size_t)n, "%s", printed);
+			cr_assert(memcmp(digits, printed, (size_t)n) == 0, "%s", printed);
+		}
+	}
 }
 
 /* In memory of its own size, so that a look behind the end is seen. */
