@@ -14,6 +14,7 @@ void scope_run_ended(struct scope *);
 /* op.c */
 bool ops_flush(struct core *);                           /* asked for ─▶ submission entries; true when some are left */
 void op_completed(struct core *, const struct kernel_completion *);
+void op_expect(const struct core *, const struct kernel_completion *); /* op_completed comes soon: its memory is asked for */
 void ops_fini(struct core *);
 
 /* core.c: buffers to receive into */

@@ -153,6 +153,17 @@ bool ops_flush(struct core *core)
 	return false;
 }
 
+void op_expect(const struct core *core, const struct kernel_completion *completion)
+{
+	uint32_t slot = completion->user_data >> 32 & (SLOTS_MAX - 1);
+	const struct op *op;
+
+	if (completion->user_data >> 56 != KIND_OP || slot >= core->slot_count || !(op = core->slots[slot].op))
+		return;
+	__builtin_prefetch(op);
+	__builtin_prefetch(&op->state);
+}
+
 void op_completed(struct core *core, const struct kernel_completion *from)
 {
 	uint32_t slot = from->user_data >> 32 & (SLOTS_MAX - 1);
