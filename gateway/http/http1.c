@@ -289,14 +289,20 @@ static uint64_t least(uint64_t a, uint64_t b)
 	return a < b ? a : b;
 }
 
-/* At most n bytes, as far as there are some and `to` takes them. In rounds, because a pipe that was refused always has room
- * again, and nobody wakes us for it. */
+/* What of a piece goes where there is `room`: all of it, where it would not be copied otherwise. To fill a pipe to its last byte
+ * would cut a piece, and a quarter of a long body would be copied. */
+static uint64_t piece_bytes(const struct chunk *piece, uint64_t room)
+{
+	return chunk_size(piece) > PIPE_COPY_BYTES_MAX ? chunk_size(piece) : least(chunk_size(piece), room);
+}
+
+/* At most n bytes, as far as there are some and `to` takes them. A pipe that was refused always has room. */
 static uint64_t move(struct pipe *to, struct pipe *from, uint64_t n)
 {
 	uint64_t moved = 0;
 
 	while (moved < n && from->bytes > 0 && pipe_free(to) > 0)
-		moved += pipe_move(to, from, least(n - moved, pipe_free(to)));
+		moved += pipe_move(to, from, least(n - moved, piece_bytes(from->first, pipe_free(to))));
 	return moved;
 }
 
@@ -617,9 +623,19 @@ static uint64_t chunk_write(struct pipe *from, struct pipe *to, uint64_t n)
 	return n;
 }
 
+static uint64_t pieces_bytes(const struct pipe *from, uint64_t room)
+{
+	uint64_t n = 0;
+
+	if (from->bytes > 0)
+		for (const struct chunk *piece = from->first; piece && n < room; piece = piece->next)
+			n += piece_bytes(piece, room - n);
+	return n;
+}
+
 static enum http1 write_chunked(struct http1_writer *writer, struct pipe *from, struct pipe *to)
 {
-	for (uint64_t n; (n = least(from->bytes, pipe_free(to))) > 0;)
+	for (uint64_t n; (n = pieces_bytes(from, pipe_free(to))) > 0;)
 		writer->body_bytes += chunk_write(from, to, n);
 	if (from->bytes > 0)
 		return HTTP1_FULL;

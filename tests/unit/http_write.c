@@ -292,6 +292,35 @@ Test(http_write, framing_takes_one_more_piece_of_memory_at_most)
 	cr_assert_eq(desk.to.bytes, 6 + 16384 + 2 + 5);
 }
 
+/* A pipe that is not full takes one piece more, and not a part of it, which would be a copy of that part. */
+Test(http_write, a_long_body_is_moved_and_not_copied)
+{
+	const struct { enum http_body body; uint64_t lines, takes; } cases[] = {
+		{ HTTP_BODY_LENGTH, 0, 0 }, { HTTP_BODY_UNTIL_END, 0, 0 }, { HTTP_BODY_CHUNKED, 7 + 2, 2 },
+	};
+
+	for (unsigned i = 0; i < sizeof cases / sizeof *cases; i++) {
+		uint64_t takes;
+
+		desk_close();
+		desk_open();
+		pipe_fini(&desk.to);
+		pipe_init(&desk.to, &desk.pool, PIPE_BYTES_MAX);
+		for (unsigned piece = 0; piece < 5; piece++) {
+			struct chunk *chunk = chunk_take(&desk.pool);
+
+			chunk->end = CHUNK_BYTES;
+			memset(chunk->bytes, 'x', CHUNK_BYTES);
+			pipe_put(&desk.from, chunk);
+		}
+		takes = desk.pool.takes;
+		cr_assert_eq(write_begin(cases[i].body, 5 * CHUNK_BYTES), HTTP1_FULL);
+		cr_assert_eq(desk.to.bytes, 4 * CHUNK_BYTES + cases[i].lines);
+		cr_assert_eq(desk.from.bytes, CHUNK_BYTES);
+		cr_assert_eq(desk.pool.takes - takes, cases[i].takes);
+	}
+}
+
 /* What a body of 1 KiB with a length costs: one chunk of memory for the head, and the body joins it there. */
 Test(http_write, a_small_answer_is_one_piece_of_memory)
 {
