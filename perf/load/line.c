@@ -316,7 +316,7 @@ size_t line_say(struct line *l, const void *bytes, size_t n)
 
 bool line_has_news(const struct line *l)
 {
-	return l->in.bytes > 0 || l->ended;
+	return l->in.bytes > 0 || l->ended || (l->tls && SSL_has_pending(l->tls));
 }
 
 static size_t take_secret(struct line *l, const char **bytes)
