@@ -99,13 +99,13 @@ static struct tcp_wait wait_of(const struct config_timeouts *t, enum wait wait)
 
 static void conn_wait(struct conn *c, enum wait wait)
 {
-	struct tcp_wait waits;
+	struct tcp_wait next;
 
 	if (c->waits_for == wait)
 		return;
 	c->waits_for = (uint8_t)wait;
-	waits = wait_of(&c->worker->config->timeouts, wait);
-	tcp_receive_within(&c->tcp, &waits);
+	next = wait_of(&c->worker->config->timeouts, wait);
+	tcp_receive_within(&c->tcp, &next);
 }
 
 static enum conn_outcome conn_close(struct conn *c, const struct reason *reason)

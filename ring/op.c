@@ -153,9 +153,14 @@ bool ops_flush(struct core *core)
 	return false;
 }
 
+static uint32_t slot_of(uint64_t user_data)
+{
+	return user_data >> 32 & (SLOTS_MAX - 1);
+}
+
 void op_expect(const struct core *core, const struct kernel_completion *completion)
 {
-	uint32_t slot = completion->user_data >> 32 & (SLOTS_MAX - 1);
+	uint32_t slot = slot_of(completion->user_data);
 	const struct op *op;
 
 	if (completion->user_data >> 56 != KIND_OP || slot >= core->slot_count || !(op = core->slots[slot].op))
@@ -166,7 +171,7 @@ void op_expect(const struct core *core, const struct kernel_completion *completi
 
 void op_completed(struct core *core, const struct kernel_completion *from)
 {
-	uint32_t slot = from->user_data >> 32 & (SLOTS_MAX - 1);
+	uint32_t slot = slot_of(from->user_data);
 	struct completion completion = { .result = from->result, .more = from->more };
 	struct scope *scope;
 	struct op *op;

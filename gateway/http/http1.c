@@ -609,15 +609,12 @@ static enum http1 write_length(struct http1_writer *writer, struct pipe *from, s
  * or begin the next, so framing costs no copy of payload. */
 static uint64_t chunk_write(struct pipe *from, struct pipe *to, uint64_t n)
 {
-	static const char digits[] = "0123456789abcdef";
-	char line[18];
-	size_t at = sizeof line;
+	char line[16 + 2];
+	size_t size = http_hex_write(line, n, 1);
 
-	line[--at] = '\n';
-	line[--at] = '\r';
-	for (uint64_t left = n; left > 0; left >>= 4)
-		line[--at] = digits[left & 15];
-	pipe_write(to, line + at, sizeof line - at);
+	line[size++] = '\r';
+	line[size++] = '\n';
+	pipe_write(to, line, size);
 	pipe_move(to, from, n);
 	pipe_write(to, "\r\n", 2);
 	return n;

@@ -285,16 +285,6 @@ void http_remove(struct http_head *head, enum http_name name)
 		fields_keep(head, stays_unless_known, &name);
 }
 
-static bool stays_unless_named(const struct http_field *field, const void *name)
-{
-	return !http_text_same_nocase(field->name, *(const struct http_text *)name);
-}
-
-void http_remove_named(struct http_head *head, struct http_text name)
-{
-	fields_keep(head, stays_unless_named, &name);
-}
-
 struct goes {
 	bool (*goes)(const struct http_field *);
 };

@@ -187,7 +187,6 @@ void http_fields_reserve(struct http_head *, unsigned count);
 void http_append(struct http_head *, struct http_text name, struct http_text value);
 
 void http_remove(struct http_head *, enum http_name);           /* all of that name */
-void http_remove_named(struct http_head *, struct http_text name);
 void http_remove_where(struct http_head *, bool (*goes)(const struct http_field *)); /* all that it says so of, in one pass */
 
 /* Takes away what belongs to one connection only, and what Connection names (RFC 9110 §7.6.1). Host, Content-*, credentials,

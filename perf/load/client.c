@@ -206,7 +206,7 @@ static bool connected(struct client *c)
 {
 	if (!c->line->connected) {
 		if (c->line->ended)
-			unit_fails(c, "connection", c->line->error ? strerror(c->line->error) : NULL);
+			unit_fails(c, "connection", line_failure(c->line));
 		return false;
 	}
 	if (rude_leaves_at(c, LEAVES_CONNECTED)) {

@@ -253,6 +253,11 @@ void line_deafen(struct line *l)
 
 /* ---- what the client says and hears ---- */
 
+const char *line_failure(const struct line *l)
+{
+	return l->error ? strerror(l->error) : NULL;
+}
+
 static void line_is_over(struct line *l, const char *why)
 {
 	l->over = true;
@@ -307,7 +312,7 @@ size_t line_say(struct line *l, const void *bytes, size_t n)
 
 	/* One load of a send at a time: what the socket has not taken yet is no reason to seal more. */
 	if (l->ended)
-		line_is_over(l, l->error ? strerror(l->error) : NULL);
+		line_is_over(l, line_failure(l));
 	else if (n <= PIPE_COPY_BYTES_MAX || op_idle(&l->send))
 		said = l->tls ? say_secret(l, bytes, n) : say_plain(l, bytes, n);
 	l->unsaid = said < n;
@@ -338,7 +343,7 @@ size_t line_take(struct line *l, const char **bytes)
 	l->lines->taken = pipe_take(&l->in);
 	if (!l->lines->taken) {
 		if (l->ended)
-			line_is_over(l, l->error ? strerror(l->error) : NULL);
+			line_is_over(l, line_failure(l));
 		return 0;
 	}
 	*bytes = (const char *)l->lines->taken->bytes + l->lines->taken->begin;

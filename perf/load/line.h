@@ -90,6 +90,7 @@ void line_flush(struct line *);                   /* outside `ready`: what was s
 
 /* Bytes that came, good until the next call for any line; 0: none now, or it is over. */
 size_t line_take(struct line *, const char **bytes);
+const char *line_failure(const struct line *);    /* of its socket, in words; NULL: none */
 bool line_has_news(const struct line *);          /* line_take may have something to give, or to tell */
 
 void line_deafen(struct line *);                  /* stays connected, without TLS, and forgets what comes */

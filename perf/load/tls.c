@@ -26,16 +26,23 @@ SSL_CTX *tls_context_new(int version, const char *groups, int (*ticket_came)(SSL
 	return tls;
 }
 
-char *tls_hello_new(SSL_CTX *context, size_t *size)
+static SSL *client_new(SSL_CTX *context, BIO *in, BIO *out)
 {
 	SSL *tls = SSL_new(context);
+
+	SSL_set_bio(tls, in, out);
+	SSL_set_connect_state(tls);
+	SSL_set_tlsext_host_name(tls, "localhost");
+	return tls;
+}
+
+char *tls_hello_new(SSL_CTX *context, size_t *size)
+{
 	BIO *out = BIO_new(BIO_s_mem());
+	SSL *tls = client_new(context, BIO_new(BIO_s_mem()), out);
 	char *bytes, *hello;
 	long n;
 
-	SSL_set_bio(tls, BIO_new(BIO_s_mem()), out);
-	SSL_set_connect_state(tls);
-	SSL_set_tlsext_host_name(tls, "localhost");
 	SSL_do_handshake(tls);
 	n = BIO_get_mem_data(out, &bytes);
 	if (n <= 0)
@@ -108,11 +115,8 @@ void tls_attach(struct line *l)
 
 	BIO_set_data(between, l);
 	BIO_set_init(between, 1);
-	l->tls = SSL_new(l->lines->tls);
-	SSL_set_bio(l->tls, between, between);
+	l->tls = client_new(l->lines->tls, between, between);
 	SSL_set_app_data(l->tls, l->owner);
-	SSL_set_connect_state(l->tls);
-	SSL_set_tlsext_host_name(l->tls, "localhost");
 }
 
 /* Without a goodbye, said or at least thought, OpenSSL takes the session for damaged and never offers it again. */
@@ -134,7 +138,7 @@ const char *tls_failure(struct line *l, int n)
 	if (error == SSL_ERROR_WANT_READ || error == SSL_ERROR_WANT_WRITE)
 		return NULL;
 	if (l->error)
-		return strerror(l->error);
+		return line_failure(l);
 	if (error == SSL_ERROR_SSL)
 		return ERR_reason_error_string(ERR_peek_error());
 	return "the connection ended";

@@ -10,12 +10,15 @@ import pathlib
 import re
 import signal
 import subprocess
+import sys
 import time
 
 from stage.load import Load
-from stage.machine import DEPS, LOAD_CORE, SERVER_CORE, TREE, fail, insist_free, listens, pinned
+from stage.machine import DEPS, LOAD_CORE, SERVER_CORE, TREE, alone, descriptors, fail, insist_free, listens, pinned
 
 UPSTREAM = 29010
+OURS = ("perf-load", "perf-upstream", "perf-bare")
+ENDED = "ended before its time"
 NAMES = ("nginx", "haproxy", "postern", "postern, durable", "postern, 2 cores", "gorilla", "gin, rwmutex", "gin, atomic", "redis",
          "redis, durable", "bare", "forgets", "repaired", "postern, build 1", "postern, build 2", "postern, build 3", "postern, build 4")
 BUILDS = NAMES[-4:]              # perf/builds: of whoever asks
@@ -122,6 +125,20 @@ def missing(names):
     words = [RIVALS[name][1] for name in absent if RIVALS[name][1]]
     how = ["tools/bootstrap"] * ("nginx" in absent) + [f"perf/bootstrap {' '.join(words)}"] * bool(words)
     return f"not here: {', '.join(absent)}. To get them: {' && '.join(how)}. To do without: --only"
+
+
+def prepare(words):
+    """Before anything is measured: what is built for it, room for descriptors, an end that cleans up. Hold what this returns until the end."""
+    only_one = alone()
+    words.files = descriptors()
+    # A socket through a proxy has two descriptors there.
+    words.connections_max = min(9900, (words.files - 200) // 2)
+    if subprocess.run([TREE / "perf/bootstrap", *OURS]).returncode:
+        sys.exit(1)
+    # An end asked for is an end like others: what was started is ended, what was made is removed.
+    signal.signal(signal.SIGTERM, lambda *_: fail(ENDED))
+    words.disk.mkdir(parents=True, exist_ok=True)
+    return only_one
 
 
 class Stage:
