@@ -5,11 +5,10 @@
 #include <string.h>
 
 #define BLOCK_BYTES_MIN 4096u
-#define ALIGNMENT 16u
 
 struct arena_block {
-	_Alignas(ALIGNMENT) struct arena_block *next;
-	_Alignas(ALIGNMENT) uint8_t bytes[];
+	_Alignas(ARENA_ALIGNMENT) struct arena_block *next;
+	_Alignas(ARENA_ALIGNMENT) uint8_t bytes[];
 };
 
 void arena_init(struct arena *arena, void *own, size_t own_size)
@@ -30,28 +29,16 @@ void arena_fini(struct arena *arena)
 	*arena = (struct arena){ 0 };
 }
 
-static uint8_t *aligned(uint8_t *at)
+uint8_t *arena_grow(struct arena *arena, size_t n)
 {
-	return at + (-(uintptr_t)at % ALIGNMENT);
-}
+	size_t size = n > BLOCK_BYTES_MIN / 2 ? n + BLOCK_BYTES_MIN : BLOCK_BYTES_MIN;
+	struct arena_block *block = malloc(sizeof *block + size);
 
-void *arena_take(struct arena *arena, size_t n)
-{
-	uint8_t *at = arena->at ? aligned(arena->at) : NULL;
-
-	if (!at || at > arena->end || n > (size_t)(arena->end - at)) {
-		size_t size = n > BLOCK_BYTES_MIN / 2 ? n + BLOCK_BYTES_MIN : BLOCK_BYTES_MIN;
-		struct arena_block *block = malloc(sizeof *block + size);
-
-		check(block);
-		block->next = arena->blocks;
-		arena->blocks = block;
-		arena->end = block->bytes + size;
-		at = block->bytes;
-	}
-	arena->at = at + n;
-	arena->bytes += n;
-	return at;
+	check(block);
+	block->next = arena->blocks;
+	arena->blocks = block;
+	arena->end = block->bytes + size;
+	return block->bytes;
 }
 
 char *arena_copy(struct arena *arena, const void *bytes, size_t n)

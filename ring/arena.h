@@ -10,6 +10,8 @@
 
 #include "ring/base.h"
 
+#define ARENA_ALIGNMENT 16u
+
 struct arena_block;
 
 struct arena {
@@ -23,7 +25,20 @@ struct arena {
 
 void arena_init(struct arena *, void *own, size_t own_size); /* own may be NULL with 0 */
 void arena_fini(struct arena *);                             /* harmless twice */
-void *arena_take(struct arena *, size_t n);                  /* aligned to 16; contents undefined */
+uint8_t *arena_grow(struct arena *, size_t n);               /* for arena_take: a block with room for n */
+
+/* Aligned to 16; contents undefined. */
+static inline void *arena_take(struct arena *arena, size_t n)
+{
+	uint8_t *at = arena->at ? arena->at + (-(uintptr_t)arena->at % ARENA_ALIGNMENT) : NULL;
+
+	if (!at || at > arena->end || n > (size_t)(arena->end - at))
+		at = arena_grow(arena, n);
+	arena->at = at + n;
+	arena->bytes += n;
+	return at;
+}
+
 char *arena_copy(struct arena *, const void *bytes, size_t n); /* with a zero byte behind it */
 void arena_reset(struct arena *);                            /* as new */
 

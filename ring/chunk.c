@@ -18,7 +18,7 @@ struct chunk_slab {
 	struct chunk chunks[SLAB_CHUNKS];
 };
 
-static void pool_grow(struct chunk_pool *pool)
+void chunk_pool_grow(struct chunk_pool *pool)
 {
 	struct chunk_slab *slab = malloc(sizeof *slab);
 
@@ -56,31 +56,6 @@ void chunk_pool_fini(struct chunk_pool *pool)
 		free(slab);
 	}
 	*pool = (struct chunk_pool){ 0 };
-}
-
-struct chunk *chunk_take(struct chunk_pool *pool)
-{
-	struct chunk *chunk;
-
-	if (!pool->free)
-		pool_grow(pool);
-	chunk = pool->free;
-	pool->free = chunk->next;
-	pool->free_count--;
-	if (pool->cold_count > pool->free_count)
-		pool->cold_count = pool->free_count;
-	pool->takes++;
-	chunk->next = NULL;
-	return chunk;
-}
-
-void chunk_put(struct chunk_pool *pool, struct chunk *chunk)
-{
-	check(pool->free_count < pool->total_count);
-	chunk->begin = chunk->end = 0;
-	chunk->next = pool->free;
-	pool->free = chunk;
-	pool->free_count++;
 }
 
 /* The free list is a stack: the first ones are warm, the last ones may have been trimmed before. The headers stay; only pages

@@ -40,8 +40,33 @@ struct chunk_pool {
 void chunk_pool_init(struct chunk_pool *, uint64_t count_max);
 void chunk_pool_fini(struct chunk_pool *);          /* check: every chunk has come back */
 
-struct chunk *chunk_take(struct chunk_pool *);      /* empty: begin == end == 0; never NULL */
-void chunk_put(struct chunk_pool *, struct chunk *);
+void chunk_pool_grow(struct chunk_pool *);          /* for chunk_take, when nothing is left */
+
+/* Empty: begin == end == 0; never NULL. */
+static inline struct chunk *chunk_take(struct chunk_pool *pool)
+{
+	struct chunk *chunk;
+
+	if (!pool->free)
+		chunk_pool_grow(pool);
+	chunk = pool->free;
+	pool->free = chunk->next;
+	pool->free_count--;
+	if (pool->cold_count > pool->free_count)
+		pool->cold_count = pool->free_count;
+	pool->takes++;
+	chunk->next = NULL;
+	return chunk;
+}
+
+static inline void chunk_put(struct chunk_pool *pool, struct chunk *chunk)
+{
+	check(pool->free_count < pool->total_count);
+	chunk->begin = chunk->end = 0;
+	chunk->next = pool->free;
+	pool->free = chunk;
+	pool->free_count++;
+}
 
 /* Gives the pages of idle chunks back to the system, all but those of the `keep_count` warmest. */
 void chunk_pool_trim(struct chunk_pool *, uint64_t keep_count);

@@ -28,15 +28,6 @@ void pipe_fini(struct pipe *p)
 	*p = (struct pipe){ 0 };
 }
 
-uint64_t pipe_free(const struct pipe *p)
-{
-	if (p->refusal)
-		return p->bytes_max;
-	if (p->ended || p->full)
-		return 0;
-	return p->bytes_max - p->bytes;
-}
-
 static void pipe_grew(struct pipe *p, uint64_t n)
 {
 	p->bytes += n;
@@ -182,16 +173,6 @@ void pipe_break(struct pipe *p, const struct reason *reason)
 		return;
 	p->reason = reason;
 	pipe_end(p);
-}
-
-uint8_t *pipe_peek(struct pipe *p, size_t *n)
-{
-	if (p->bytes == 0) {
-		*n = 0;
-		return NULL;
-	}
-	*n = chunk_size(p->first);
-	return p->first->bytes + p->first->begin;
 }
 
 void pipe_consume(struct pipe *p, uint64_t n)

@@ -46,7 +46,14 @@ void pipe_fini(struct pipe *);                      /* chunks back to the pool; 
 /* ---- the writer's side ---- */
 
 /* Bytes that may be added; 0 while full and after the end. A refused pipe always has some: they vanish. */
-uint64_t pipe_free(const struct pipe *);
+static inline uint64_t pipe_free(const struct pipe *p)
+{
+	if (p->refusal)
+		return p->bytes_max;
+	if (p->ended || p->full)
+		return 0;
+	return p->bytes_max - p->bytes;
+}
 
 /* Memory for at least `least` (1 … CHUNK_BYTES) bytes in one piece behind the last byte; *size is what there is.
  * Does not ask pipe_free. Valid until the step returns or another call on this pipe. */
@@ -71,7 +78,17 @@ void pipe_break(struct pipe *, const struct reason *); /* nothing more will come
 
 /* ---- the reader's side ---- */
 
-uint8_t *pipe_peek(struct pipe *, size_t *n);       /* the first piece; NULL and 0 when empty. May be changed in place. */
+/* The first piece; NULL and 0 when empty. May be changed in place. */
+static inline uint8_t *pipe_peek(struct pipe *p, size_t *n)
+{
+	if (p->bytes == 0) {
+		*n = 0;
+		return NULL;
+	}
+	*n = chunk_size(p->first);
+	return p->first->bytes + p->first->begin;
+}
+
 void pipe_consume(struct pipe *, uint64_t n);       /* n ≤ bytes */
 struct chunk *pipe_take(struct pipe *);             /* the first chunk with its unread bytes; NULL when empty */
 void pipe_refuse(struct pipe *, const struct reason *); /* drops what is there and all that comes; wakes the writer */

@@ -12,7 +12,7 @@ Test(ring_arena, what_is_taken_is_aligned_and_does_not_overlap)
 	arena_init(&arena, own, sizeof own);
 	for (unsigned i = 0; i < array_count(pieces); i++) {
 		pieces[i] = arena_take(&arena, i * 7);
-		cr_assert_eq((uintptr_t)pieces[i] % ALIGNMENT, 0);
+		cr_assert_eq((uintptr_t)pieces[i] % ARENA_ALIGNMENT, 0);
 		memset(pieces[i], (int)i, i * 7);
 	}
 	for (unsigned i = 0; i < array_count(pieces); i++) {
