@@ -113,7 +113,9 @@ static void tcp_received(struct op *op, const struct completion *completion)
 		else
 			pipe_put(t->in, completion->chunk);
 	}
-	task_wake(&t->task);
+	/* An arm that goes on, into a pipe that takes more, wants nothing of us. */
+	if (!completion->more || pipe_free(t->in) == 0)
+		task_wake(&t->task);
 }
 
 static uint64_t wait_due_ms(const struct tcp *t)
@@ -209,6 +211,14 @@ static bool one_by_one(const struct tcp *t)
 	return t->peer.ss_family == AF_UNIX || t->wait.from_start;
 }
 
+/* The present arm would fire too late for the present wait. What is not worth an arm of its own is let be. */
+static bool arm_too_late(const struct tcp *t)
+{
+	const uint64_t due_ms = wait_due_ms(t);
+
+	return due_ms != UINT64_MAX && t->arm_due_ms > due_ms + t->wait.ms / 8 + SLACK_MS;
+}
+
 static void step_receive(struct tcp *t)
 {
 	bool room = pipe_free(t->in) > 0;
@@ -217,14 +227,10 @@ static void step_receive(struct tcp *t)
 	if (t->receive_ended || t->in->ended || t->connecting || t->fd < 0)
 		return;
 	if (!op_idle(&t->receive)) {
-		uint64_t due_ms = wait_due_ms(t);
-
-		if (!room) {
+		if (!room)
 			tcp_hold(t);
+		if (!room || arm_too_late(t))
 			op_cancel(&t->receive);
-		} else if (due_ms != UINT64_MAX && t->arm_due_ms > due_ms + t->wait.ms / 8 + SLACK_MS) {
-			op_cancel(&t->receive); /* this arm would fire too late for the present wait */
-		}
 		return;
 	}
 	if (!room) {
@@ -256,18 +262,6 @@ static void step_receive(struct tcp *t)
 
 /* ---- sending ------------------------------------------------------------------------------------------------------------ */
 
-static void tcp_sent(struct op *op, const struct completion *completion)
-{
-	struct tcp *t = owner_of(op, struct tcp, send);
-
-	check(t->magic == TCP_MAGIC);
-	t->sent = completion->result;
-	t->send_noted = true;
-	if (completion->result == -ECANCELED && !op->cancelled)
-		stat_add(&t->core->stats.deadlines_fired, 1);
-	task_wake(&t->task);
-}
-
 static void send_drop(struct tcp *t)
 {
 	for (unsigned i = 0; i < t->lent_count; i++)
@@ -291,6 +285,23 @@ static void send_advance(struct tcp *t, uint32_t n)
 	check(n == 0 || t->lent_count > 0);
 	if (n > 0)
 		t->lent[0]->begin += n;
+}
+
+static void tcp_sent(struct op *op, const struct completion *completion)
+{
+	struct tcp *t = owner_of(op, struct tcp, send);
+
+	check(t->magic == TCP_MAGIC);
+	if (completion->result == -ECANCELED && !op->cancelled)
+		stat_add(&t->core->stats.deadlines_fired, 1);
+	if (completion->result > 0)
+		send_advance(t, (uint32_t)completion->result);
+	/* All of it went, and nothing else is to be said: then there is nothing to look at. A connect has lent nothing. */
+	if (completion->result > 0 && t->lent_count == 0 && t->out->bytes == 0 && !t->out->ended)
+		return;
+	t->sent = completion->result;
+	t->send_noted = true;
+	task_wake(&t->task);
 }
 
 static void send_start(struct tcp *t, bool blocked)
@@ -348,8 +359,6 @@ static void send_noted(struct tcp *t)
 		connect_noted(t);
 		return;
 	}
-	if (t->sent > 0)
-		send_advance(t, (uint32_t)t->sent);
 	if (t->lent_count == 0)
 		return;
 	if (t->send_blocked && t->sent > 0)
@@ -470,7 +479,7 @@ void tcp_receive_within(struct tcp *t, const struct tcp_wait *wait)
 	t->silences = 0;
 	if (wait->name)
 		t->receive.name = wait->name; /* the present arm, lazily renewed, is this wait's from now on */
-	if (op_idle(&t->receive) || t->arm_due_ms > wait_due_ms(t))
+	if (op_idle(&t->receive) || arm_too_late(t))
 		task_wake(&t->task);
 }
 
