@@ -1,6 +1,7 @@
 /* gateway/http/strict.c — line by line, rule by rule; see strict.h.
  *
- * What a scan answers never depends on how the bytes were cut: each rule is decided at the byte that breaks it. */
+ * What a scan answers never depends on how the bytes were cut: each rule is decided at the byte that breaks it. Lines that are whole
+ * and flawless, as nearly all are, are passed over at once; whatever is cut off or wrong is judged byte by byte. */
 #include "gateway/http/strict.h"
 
 #include "gateway/http/character.h"
@@ -221,20 +222,8 @@ static const struct reason *head_run(struct strict_head *head, const struct http
 		break;
 	case AT_NAME:
 		*i += run(bytes, *i, n, HTTP_IS_TOKEN);
-		/* The two steps behind it that almost every line takes, without asking the states; whatever else stands there is
-		 * for head_byte to judge, as is what was cut off here. */
-		if (*i == n || bytes[*i] != ':')
-			return NULL;
-		head->state = AT_VALUE;
-		++*i;
-		__attribute__((fallthrough));
-	case AT_VALUE:
-		*i += http_value_run(bytes + *i, n - *i);
-		if (n - *i >= 2 && bytes[*i] == '\r' && bytes[*i + 1] == '\n') {
-			head->state = AT_LINE;
-			*i += 2;
-		}
 		return NULL;
+	case AT_VALUE:
 	case AT_PHRASE:
 		*i += http_value_run(bytes + *i, n - *i);
 		return NULL;
@@ -248,6 +237,78 @@ static const struct reason *head_run(struct strict_head *head, const struct http
 	if (head->state == AT_TARGET && head->part_bytes > limits->uri_bytes_max)
 		return &HTTP_TARGET_TOO_LONG;
 	return NULL;
+}
+
+/* ---- whole lines at once ---- */
+
+static bool line_ends(const char *bytes, size_t i, size_t n)
+{
+	return n - i >= 2 && bytes[i] == '\r' && bytes[i + 1] == '\n';
+}
+
+/* The versions that are served; see version_byte. */
+static bool version_stands(const char *bytes, size_t i, size_t n)
+{
+	return n - i >= 8 && memcmp(bytes + i, "HTTP/1.", 7) == 0 && (bytes[i + 7] == '0' || bytes[i + 7] == '1');
+}
+
+static void start_line_over(struct strict_head *head, const char *version)
+{
+	memcpy(head->version, version, sizeof head->version);
+	head->version_bytes = sizeof head->version;
+	head->state = AT_LINE;
+}
+
+/* The size of a request line that nothing is wrong with, its CRLF included; 0: see head_byte. */
+static size_t request_line(struct strict_head *head, const struct http_limits *limits, const char *bytes, size_t n)
+{
+	size_t method = run(bytes, 0, n, HTTP_IS_TOKEN);
+	size_t target, version;
+
+	if (method == 0 || method > STRICT_METHOD_BYTES_MAX || method == n || bytes[method] != ' ')
+		return 0;
+	target = run(bytes, method + 1, n, HTTP_IS_TARGET);
+	version = method + 1 + target + 1;
+	if (target == 0 || target > limits->uri_bytes_max || version > n || bytes[version - 1] != ' ' ||
+	    !version_stands(bytes, version, n) || !line_ends(bytes, version + 8, n))
+		return 0;
+	start_line_over(head, bytes + version);
+	return version + 8 + 2;
+}
+
+/* The same of a status line. */
+static size_t status_line(struct strict_head *head, const char *bytes, size_t n)
+{
+	size_t end = 13;                 /* behind "HTTP/1.1 200 " */
+
+	if (n < end || !version_stands(bytes, 0, n) || bytes[8] != ' ' || bytes[9] < '1' || bytes[9] > '5' ||
+	    !http_is_digit(bytes[10]) || !http_is_digit(bytes[11]) || bytes[12] != ' ')
+		return 0;
+	end += http_value_run(bytes + end, n - end);
+	if (!line_ends(bytes, end, n))
+		return 0;
+	start_line_over(head, bytes);
+	return end + 2;
+}
+
+/* The size of all field lines that are whole and flawless; the line behind them is for head_byte. */
+static size_t field_lines(struct strict_head *head, const struct http_limits *limits, const char *bytes, size_t n)
+{
+	size_t i = 0;
+
+	while (head->fields < limits->fields_max && head->fields < HTTP_FIELDS_MAX) {
+		size_t name = run(bytes, i, n, HTTP_IS_TOKEN);
+		size_t end = i + name + 1;
+
+		if (name == 0 || end > n || bytes[end - 1] != ':')
+			break;
+		end += http_value_run(bytes + end, n - end);
+		if (!line_ends(bytes, end, n))
+			break;
+		i = end + 2;
+		head->fields++;
+	}
+	return i;
 }
 
 enum strict strict_head_scan(struct strict_head *head, const struct http_limits *limits, const char *bytes, size_t n,
@@ -270,7 +331,14 @@ enum strict strict_head_scan(struct strict_head *head, const struct http_limits 
 	}
 	begin = i;
 	in_limit = n - begin < bytes_max - head->bytes ? n : begin + (bytes_max - head->bytes);
+	if (head->bytes == 0 && head->begun)
+		i += head->answer ? status_line(head, bytes + i, in_limit - i) : request_line(head, limits, bytes + i, in_limit - i);
 	while (i < in_limit) {
+		if (head->state == AT_LINE) {
+			i += field_lines(head, limits, bytes + i, in_limit - i);
+			if (i == in_limit)
+				break;
+		}
 		*reason = head_run(head, limits, bytes, in_limit, &i);
 		if (*reason)
 			return STRICT_BROKEN;
@@ -338,6 +406,7 @@ static const struct reason *settle_path(struct http_head *head, struct http_text
 static const struct reason *settle_target(struct http_head *head, struct http_text target)
 {
 	struct http_text rest = target, authority;
+	const struct reason *reason;
 	size_t end = 0;
 
 	if (target.size > 0 && target.bytes[0] == '/')
@@ -358,7 +427,8 @@ static const struct reason *settle_target(struct http_head *head, struct http_te
 	/* RFC 9112 §3.2.2: "When a proxy receives a request with an absolute-form of request-target, the proxy MUST ignore the
 	 * received Host header field (if any) and instead replace it with the host information of the request-target." */
 	host_put(head, authority);
-	return settle_path(head, (struct http_text){rest.bytes + end, rest.size - end});
+	reason = settle_path(head, (struct http_text){rest.bytes + end, rest.size - end});
+	return reason ? reason : http_host_split(authority, &head->host_name);
 }
 
 /* RFC 9112 §3.2: "A server MUST respond with a 400 (Bad Request) status code to any HTTP/1.1 request message that lacks a Host
@@ -379,10 +449,7 @@ static const struct reason *settle_host_and_target(struct http_head *head, struc
 		if (reason)
 			return reason;
 	}
-	reason = settle_target(head, target);
-	if (reason)
-		return reason;
-	return head->host.bytes ? http_host_split(head->host, &head->host_name) : NULL;
+	return settle_target(head, target);
 }
 
 /* RFC 9112 §6.3, "Message Body Length", with every "might" and "ought" read as must. */
