@@ -18,16 +18,16 @@ enum http_method http_method_of(struct http_text text)
 {
 	static const struct {
 		enum http_method method;
-		const char *name;
+		struct http_text name;
 	} methods[] = {
-		{HTTP_METHOD_GET, "GET"}, {HTTP_METHOD_POST, "POST"}, {HTTP_METHOD_HEAD, "HEAD"}, {HTTP_METHOD_PUT, "PUT"},
-		{HTTP_METHOD_DELETE, "DELETE"}, {HTTP_METHOD_OPTIONS, "OPTIONS"}, {HTTP_METHOD_PATCH, "PATCH"},
-		{HTTP_METHOD_TRACE, "TRACE"}, {HTTP_METHOD_CONNECT, "CONNECT"},
+		{HTTP_METHOD_GET, {"GET", 3}}, {HTTP_METHOD_POST, {"POST", 4}}, {HTTP_METHOD_HEAD, {"HEAD", 4}},
+		{HTTP_METHOD_PUT, {"PUT", 3}}, {HTTP_METHOD_DELETE, {"DELETE", 6}}, {HTTP_METHOD_OPTIONS, {"OPTIONS", 7}},
+		{HTTP_METHOD_PATCH, {"PATCH", 5}}, {HTTP_METHOD_TRACE, {"TRACE", 5}}, {HTTP_METHOD_CONNECT, {"CONNECT", 7}},
 	};
 
 	/* RFC 9110 §9.1: "The method token is case-sensitive". */
 	for (unsigned i = 0; i < array_count(methods); i++)
-		if (http_text_is(text, methods[i].name))
+		if (http_text_same(text, methods[i].name))
 			return methods[i].method;
 	return HTTP_METHOD_OTHER;
 }
@@ -94,25 +94,6 @@ enum http_name http_name_of(struct http_text text)
 	return HTTP_NAME_OTHER;
 }
 
-bool http_name_owned(enum http_name name)
-{
-	switch (name) {
-	case HTTP_NAME_CONNECTION:
-	case HTTP_NAME_CONTENT_LENGTH:
-	case HTTP_NAME_HOST:
-	case HTTP_NAME_HTTP2_SETTINGS:
-	case HTTP_NAME_KEEP_ALIVE:
-	case HTTP_NAME_PROXY_CONNECTION:
-	case HTTP_NAME_TE:
-	case HTTP_NAME_TRAILER:
-	case HTTP_NAME_TRANSFER_ENCODING:
-	case HTTP_NAME_UPGRADE:
-		return true;
-	default:
-		return false;
-	}
-}
-
 /* ---- fields ---- */
 
 void http_head_init(struct http_head *head, struct arena *arena)
@@ -151,14 +132,9 @@ void http_head_copy(struct http_head *to, struct arena *arena, const struct http
 	to->field_count = from->field_count;
 }
 
-const struct http_field *http_known_next(const struct http_head *head, enum http_name name, const struct http_field *after)
+const struct http_field *http_known_behind(const struct http_head *head, enum http_name name, const struct http_field *after)
 {
-	unsigned at = after ? (unsigned)(after - head->fields) + 1 : head->first[name];
-
-	if (!after) {
-		return at ? &head->fields[at - 1] : NULL;
-	}
-	for (; at < head->field_count; at++)
+	for (unsigned at = (unsigned)(after - head->fields) + 1; at < head->field_count; at++)
 		if (head->fields[at].known == name)
 			return &head->fields[at];
 	return NULL;
@@ -195,13 +171,11 @@ bool http_list_has(const struct http_head *head, enum http_name name, const char
 	return false;
 }
 
-void http_fields_reserve(struct http_head *head, unsigned count)
+static void fields_grow(struct http_head *head, unsigned count)
 {
 	struct http_field *fields;
 	unsigned space = head->field_space * 2;
 
-	if (count <= head->field_space)
-		return;
 	check(count <= HTTP_FIELDS_MAX + FIELD_SPACE_FIRST);
 	space = space < FIELD_SPACE_FIRST ? FIELD_SPACE_FIRST : space;
 	space = space < count ? count : space;
@@ -212,7 +186,13 @@ void http_fields_reserve(struct http_head *head, unsigned count)
 	head->field_space = space;
 }
 
-static void append(struct http_head *head, enum http_name known, struct http_text name, struct http_text value)
+void http_fields_reserve(struct http_head *head, unsigned count)
+{
+	if (count > head->field_space)
+		fields_grow(head, count);
+}
+
+static inline void append(struct http_head *head, enum http_name known, struct http_text name, struct http_text value)
 {
 	http_fields_reserve(head, head->field_count + 1);
 	head->fields[head->field_count++] = (struct http_field){.name = name, .value = value, .known = known};
@@ -252,26 +232,24 @@ void http_add_number(struct http_head *head, enum http_name name, uint64_t numbe
 	http_add_known(head, name, (struct http_text){digits, http_number_write(digits, number)});
 }
 
-/* Keeps the fields that `stays` approves of, in order. */
+/* Keeps the fields that `stays` approves of, in order. Mostly those are all, and then nothing moves. */
 typedef bool field_stays(const struct http_field *, const void *);
 
-static void fields_keep(struct http_head *head, field_stays *stays, const void *argument)
+static inline void fields_keep(struct http_head *head, field_stays *stays, const void *argument)
 {
 	unsigned count = 0;
 
-	memset(head->first, 0, sizeof head->first);
-	for (unsigned i = 0; i < head->field_count; i++) {
-		const struct http_field *field = &head->fields[i];
-
-		if (!stays(field, argument))
-			continue;
-		if (!head->first[field->known])
-			head->first[field->known] = (uint16_t)(count + 1);
-		if (count < i)
-			head->fields[count] = *field;
+	while (count < head->field_count && stays(&head->fields[count], argument))
 		count++;
-	}
+	if (count == head->field_count)
+		return;
+	for (unsigned i = count + 1; i < head->field_count; i++)
+		if (stays(&head->fields[i], argument))
+			head->fields[count++] = head->fields[i];
 	head->field_count = count;
+	memset(head->first, 0, sizeof head->first);
+	for (unsigned i = count; i > 0; i--)
+		head->first[head->fields[i - 1].known] = (uint16_t)i;
 }
 
 static bool stays_unless_known(const struct http_field *field, const void *name)

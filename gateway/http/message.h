@@ -168,7 +168,17 @@ static inline struct http_text http_known(const struct http_head *head, enum htt
 }
 
 /* The next field of that name behind `after` (NULL: the first); NULL when there is none. */
-const struct http_field *http_known_next(const struct http_head *, enum http_name, const struct http_field *after);
+const struct http_field *http_known_behind(const struct http_head *, enum http_name, const struct http_field *after);
+
+static inline const struct http_field *http_known_next(const struct http_head *head, enum http_name name, const struct http_field *after)
+{
+	unsigned at = head->first[name];
+
+	if (after)
+		return http_known_behind(head, name, after);
+	return at ? &head->fields[at - 1] : NULL;
+}
+
 const struct http_field *http_find_next(const struct http_head *, const char *name, const struct http_field *after);
 
 struct http_text http_find(const struct http_head *, const char *name); /* as http_known, for any name */
@@ -197,7 +207,24 @@ void http_remove_hop_by_hop(struct http_head *);
 struct http_text http_name_text(enum http_name);
 
 /* A writer makes this one from the struct, see above. */
-bool http_name_owned(enum http_name);
+static inline bool http_name_owned(enum http_name name)
+{
+	switch (name) {
+	case HTTP_NAME_CONNECTION:
+	case HTTP_NAME_CONTENT_LENGTH:
+	case HTTP_NAME_HOST:
+	case HTTP_NAME_HTTP2_SETTINGS:
+	case HTTP_NAME_KEEP_ALIVE:
+	case HTTP_NAME_PROXY_CONNECTION:
+	case HTTP_NAME_TE:
+	case HTTP_NAME_TRAILER:
+	case HTTP_NAME_TRANSFER_ENCODING:
+	case HTTP_NAME_UPGRADE:
+		return true;
+	default:
+		return false;
+	}
+}
 
 /* ---- answers ---- */
 

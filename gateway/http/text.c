@@ -3,13 +3,6 @@
 
 #include "gateway/http/character.h"
 
-bool http_text_is(struct http_text text, const char *string)
-{
-	size_t size = strlen(string);
-
-	return text.bytes && text.size == size && memcmp(text.bytes, string, size) == 0;
-}
-
 /* Eight bytes that are alike but for the bit that tells small letters from capitals; the others may still be no letters. */
 static bool eight_alike(const char *a, const char *b, bool *same)
 {
@@ -41,11 +34,6 @@ bool http_text_same_nocase(struct http_text a, struct http_text b)
 		if (a.bytes[i] != b.bytes[i] && http_lower(a.bytes[i]) != http_lower(b.bytes[i]))
 			return false;
 	return true;
-}
-
-bool http_text_is_nocase(struct http_text text, const char *string)
-{
-	return http_text_same_nocase(text, http_text_of(string));
 }
 
 bool http_text_is_token(struct http_text text)

@@ -23,9 +23,25 @@ static inline struct http_text http_text_of(const char *string)
 	return (struct http_text){string, strlen(string)};
 }
 
-bool http_text_is(struct http_text, const char *string);         /* exactly */
-bool http_text_is_nocase(struct http_text, const char *string);  /* ASCII letters alike; an absent text is nothing */
-bool http_text_same_nocase(struct http_text, struct http_text);
+/* An absent text is nothing, and the same as none. */
+static inline bool http_text_same(struct http_text a, struct http_text b)
+{
+	return a.bytes && b.bytes && a.size == b.size && memcmp(a.bytes, b.bytes, a.size) == 0;
+}
+
+bool http_text_same_nocase(struct http_text, struct http_text);  /* ASCII letters alike */
+
+/* Inline, so that what is known of a literal is known when it is compared. */
+static inline bool http_text_is(struct http_text text, const char *string)
+{
+	return http_text_same(text, http_text_of(string));
+}
+
+static inline bool http_text_is_nocase(struct http_text text, const char *string)
+{
+	return text.size == strlen(string) && http_text_same_nocase(text, http_text_of(string));
+}
+
 bool http_text_is_token(struct http_text);                       /* RFC 9110 §5.6.2; at least one character */
 
 /* Decimal digits alone, 1 to 19 of them, so that it cannot overflow. */
