@@ -79,22 +79,25 @@ static bool bare_matches(const struct config_route *route, struct http_text path
 	return route->match == CONFIG_MATCH_PREFIX && (c == '/' || wanted[-1] == '/');
 }
 
-bool route_matches(const struct config_route *route, struct http_text host_name, struct http_text path)
+static bool path_matches(const struct config_route *route, struct http_text path)
 {
-	if (!host_matches(route->host, host_name))
-		return false;
 	switch (route->match) {
 	case CONFIG_MATCH_ANY:
 		return true;
 	case CONFIG_MATCH_PATH:
-		if (http_text_is(path, route->path))
-			return true;
-		break;
+		return http_text_is(path, route->path);
 	case CONFIG_MATCH_PREFIX:
-		if (prefix_matches(route->path, path))
-			return true;
-		break;
+		return prefix_matches(route->path, path);
 	}
+	return false;
+}
+
+bool route_matches(const struct config_route *route, struct http_text host_name, struct http_text path)
+{
+	if (!host_matches(route->host, host_name))
+		return false;
+	if (path_matches(route, path))
+		return true;
 	/* Who may come in is not left to how the service reads paths. A route that is open to all keeps to what was written: with a
 	 * wider reading of it, in front of a protected one, more would be open. */
 	return route->client_count > 0 && bare_matches(route, path);
@@ -181,9 +184,7 @@ const struct config_route *route_find(const struct config *config, struct http_t
 	bool protected = false;
 
 	*refusal = &ROUTE_NONE;
-	for (unsigned i = 0; i < config->route_count; i++) {
-		const struct config_route *route = &config->routes[i];
-
+	for (const struct config_route *route = config->routes; route < config->routes + config->route_count; route++) {
 		if (!route_matches(route, host_name, path))
 			continue;
 		/* Open to all, and behind a route that is not: what that one protects is not given away here. */

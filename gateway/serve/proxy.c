@@ -52,12 +52,14 @@ struct proxy {
 /* ---- the request as it is sent on ----------------------------------------------------------------------------------------- */
 
 /* RFC 9110 §7.6.3's idea, in the form everybody reads: the client's address behind those that came. */
-static struct http_text forwarded_for(struct exchange *x)
+static struct http_text forwarded_for(struct exchange *x, struct http_text client)
 {
 	const struct http_field *field = NULL;
-	size_t size = strlen(x->client), at = 0;
+	size_t size = client.size, at = 0;
 	char *text;
 
+	if (!http_known_next(&x->request, HTTP_NAME_X_FORWARDED_FOR, NULL))
+		return client;
 	while ((field = http_known_next(&x->request, HTTP_NAME_X_FORWARDED_FOR, field)))
 		size += field->value.size + 2;
 	text = arena_take(&x->arena, size);
@@ -69,8 +71,8 @@ static struct http_text forwarded_for(struct exchange *x)
 		memcpy(text + at + field->value.size, ", ", 2);
 		at += field->value.size + 2;
 	}
-	memcpy(text + at, x->client, strlen(x->client));
-	return (struct http_text){ text, at + strlen(x->client) };
+	memcpy(text + at, client.bytes, client.size);
+	return (struct http_text){ text, at + client.size };
 }
 
 /* Fields that say where a request came from are ours to say: what a client writes there would be believed behind us. And a name
@@ -107,7 +109,8 @@ static bool is_not_sent_on(const struct http_field *field)
 static void request_make(struct exchange *x, struct proxy *p)
 {
 	struct http_head *to = &p->request;
-	struct http_text through = forwarded_for(x);
+	struct http_text client = http_text_of(x->client);
+	struct http_text through = forwarded_for(x, client);
 
 	*to = x->request; /* texts and fields are shared: the exchange's own head is not read for fields afterwards */
 	to->version_minor = 1;
@@ -115,7 +118,7 @@ static void request_make(struct exchange *x, struct proxy *p)
 	to->expect_continue = false;     /* the client has been told to continue already */
 	http_remove_hop_by_hop(to);
 	http_remove_where(to, is_not_sent_on);
-	http_add_known(to, HTTP_NAME_X_REAL_IP, http_text_of(x->client));
+	http_add_known(to, HTTP_NAME_X_REAL_IP, client);
 	http_add_known(to, HTTP_NAME_X_FORWARDED_FOR, through);
 	http_add_known(to, HTTP_NAME_X_FORWARDED_PROTO, x->secure ? HTTP_TEXT("https") : HTTP_TEXT("http"));
 	if (x->client_identity)
@@ -162,15 +165,6 @@ static void answer_bound(struct proxy *p)
 	tcp_receive_within(&p->upstream->tcp, &wait);
 }
 
-static uint64_t client_seed(const struct exchange *x)
-{
-	uint64_t seed = 0xcbf29ce484222325u;
-
-	for (const char *at = x->client; *at; at++)
-		seed = (seed ^ (uint8_t)*at) * 0x100000001b3u;
-	return seed;
-}
-
 static struct upstream_pool *pool_of(const struct exchange *x)
 {
 	return &x->worker->pools[x->route->upstream - x->worker->config->upstreams];
@@ -185,18 +179,19 @@ static bool attempt(struct exchange *x, struct proxy *p, bool fresh)
 		.body_bytes_max = UINT64_MAX,
 	};
 
-	if (!pool_borrow(pool_of(x), &p->upstream, &x->task, client_seed(x), fresh))
+	if (!pool_borrow(pool_of(x), &p->upstream, &x->task, x->client, fresh))
 		return false;
 	x->upstream = p->upstream->server->address->text;
 	if (p->request.method == HTTP_METHOD_NONE)
 		request_make(x, p);
 	http1_write_head(&p->upstream->out, &p->request);
+	p->sent = p->request.body == HTTP_BODY_NONE;
 	http1_writer_begin(&p->writer, &p->request);
 	http1_reader_begin_answer(&p->reader, &x->answer, &x->arena, &limits, &p->request);
-	p->sent = false;
 	p->attempts++;
-	answer_wait(x, p, x->request.body == HTTP_BODY_NONE);
-	task_wake(&x->task);
+	answer_wait(x, p, p->sent);
+	if (!p->sent)
+		task_wake(&x->task);
 	return true;
 }
 

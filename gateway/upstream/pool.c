@@ -166,7 +166,16 @@ static unsigned less_busy(const struct upstream_pool *pool, unsigned a, unsigned
 	return pool->servers[b].live < pool->servers[a].live ? b : a;
 }
 
-static struct upstream_server *server_choose(struct upstream_pool *pool, uint64_t seed)
+static uint64_t seed_of(const char *client)
+{
+	uint64_t seed = 0xcbf29ce484222325u;
+
+	for (const char *at = client; *at; at++)
+		seed = (seed ^ (uint8_t)*at) * 0x100000001b3u;
+	return seed;
+}
+
+static struct upstream_server *server_choose(struct upstream_pool *pool, const char *client)
 {
 	const unsigned count = pool->config->server_count;
 	unsigned chosen = pool->next++ % count;
@@ -180,11 +189,11 @@ static struct upstream_server *server_choose(struct upstream_pool *pool, uint64_
 			chosen = less_busy(pool, chosen, (first + i) % count);
 		break;
 	case CONFIG_RANDOM_TWO:
-		chosen = less_busy(pool, (unsigned)(mix(seed ^ pool->worker->core.now_ns) % count),
-		                   (unsigned)(mix(seed ^ pool->worker->core.now_ns ^ 0x517cc1b727220a95u) % count));
+		chosen = less_busy(pool, (unsigned)(mix(seed_of(client) ^ pool->worker->core.now_ns) % count),
+		                   (unsigned)(mix(seed_of(client) ^ pool->worker->core.now_ns ^ 0x517cc1b727220a95u) % count));
 		break;
 	case CONFIG_HASH:
-		chosen = (unsigned)(mix(seed) % count);
+		chosen = (unsigned)(mix(seed_of(client)) % count);
 		break;
 	}
 	return &pool->servers[server_from(pool, chosen)];
@@ -249,9 +258,9 @@ static struct upstream *idle_take(struct upstream_pool *pool, struct upstream_se
 	return NULL;
 }
 
-struct upstream *pool_borrow(struct upstream_pool *pool, struct upstream **place, struct task *task, uint64_t seed, bool fresh)
+struct upstream *pool_borrow(struct upstream_pool *pool, struct upstream **place, struct task *task, const char *client, bool fresh)
 {
-	struct upstream_server *server = server_choose(pool, seed);
+	struct upstream_server *server = server_choose(pool, client);
 	struct upstream *u;
 
 	check(!*place);

@@ -71,9 +71,9 @@ static inline bool pool_is_down(const struct upstream_pool *pool)
 }
 
 /* A connection for one attempt, idle or newly connecting; bytes may be put into `out` at once. `task` is woken by both pipes.
- * `*place` holds the connection; it becomes NULL when the connection ends by itself. `seed` chooses for hash and random_two;
+ * `*place` holds the connection; it becomes NULL when the connection ends by itself. `client`, its address, chooses for hash and random_two;
  * `fresh`: none out of the stack (a retry after an old one turned out dead). */
-struct upstream *pool_borrow(struct upstream_pool *, struct upstream **place, struct task *task, uint64_t seed, bool fresh);
+struct upstream *pool_borrow(struct upstream_pool *, struct upstream **place, struct task *task, const char *client, bool fresh);
 
 void pool_put(struct upstream *);    /* whole on both sides: for the next */
 void pool_drop(struct upstream *, const struct reason *); /* cut short */
