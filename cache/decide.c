@@ -715,10 +715,13 @@ unsigned decider_reservations(const struct decider *d)
 
 bool decider_each_reservation(const struct decider *d, size_t *place, uint64_t *number, uint32_t *site, int64_t *amount, uint64_t *expires_ms)
 {
-	const struct reservation *reservation = reservations_next(d->reservations, place);
+	const struct reservation *reservation;
 
-	if (reservation == NULL)
+	*number = 0;
+	if (!reservations_next(d->reservations, place, &reservation))
 		return false;
+	if (reservation == NULL)
+		return true;
 	*number = reservation->number;
 	*site = reservation->site;
 	*amount = reservation->amount;

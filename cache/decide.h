@@ -147,7 +147,7 @@ void decider_mend(struct decider *, uint32_t site, const int64_t by[COUNT_KINDS]
 uint64_t decider_next_expiry_ms(const struct decider *); /* UINT64_MAX: none */
 unsigned decider_reservations(const struct decider *);   /* as decided */
 /* For snapshots: reservations, as decided, from `*place` on (0: the first); false: no more. Deciding between two calls is allowed: none that was there at
- * the first call and stays is left out, and none comes twice. */
+ * the first call and stays is left out, and none comes twice. A bounded part of the table is looked through at once: 0 with true, there was none in it. */
 bool decider_each_reservation(const struct decider *, size_t *place, uint64_t *reservation, uint32_t *site, int64_t *amount, uint64_t *expires_ms);
 
 /* While reading the journal, before any core runs. Lines are restored into `count` first or later, as you like. `reserved` of rules is worked out. */

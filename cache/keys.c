@@ -15,6 +15,7 @@
 
 #define KEYS_MAGIC 0x6b657973u /* "keys" */
 #define ANSWERS_AT_FIRST 64u
+#define PLACES_AT_ONCE 64u /* of a listing */
 #define CHAINS_MAX (1u << 24)
 
 struct key {
@@ -269,19 +270,22 @@ bool keys_each(const struct keys *keys, uint64_t *place, struct record_text *tex
 	uint64_t number = *place + 1 > keys->first ? *place + 1 : keys->first;
 
 	cache_check(keys->magic == KEYS_MAGIC);
-	for (; number < keys->end; number++) {
+	*text = (struct record_text){ 0 };
+	if (number >= keys->end)
+		return false;
+	for (unsigned looked = 0; looked < PLACES_AT_ONCE && number < keys->end; looked++) {
 		const struct key *key = *answer_at(keys, number);
 
+		*place = number++;
 		if (key == NULL)
 			continue;
-		*place = number;
 		*text = (struct record_text){ key->bytes, key->size };
 		*digest = key->digest;
 		*result = key->result;
 		*at_ms = key->at_ms;
-		return true;
+		break;
 	}
-	return false;
+	return true;
 }
 
 /* --- from the beginning to the end ------------------------------------------------------------------------------------------ */

@@ -50,7 +50,7 @@ unsigned keys_expire(struct keys *, uint64_t now_ms, unsigned most);
 unsigned keys_count(const struct keys *);
 size_t keys_bytes(const struct keys *);
 /* For snapshots, answered ones only, in the order of their answers. `*place` is 0 at first; entering, finishing and expiring between two calls
- * is allowed: none that stays is left out. */
+ * is allowed: none that stays is left out. False: no more. A bounded number of places is looked at: a key of size 0 with true, there was none. */
 bool keys_each(const struct keys *, uint64_t *place, struct record_text *key, const uint8_t **digest, struct keys_result *, uint64_t *at_ms);
 
 #endif

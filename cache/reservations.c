@@ -8,6 +8,7 @@
 
 #define NO_SLOT UINT32_MAX
 #define SLOTS_AT_FIRST 64u
+#define SLOTS_AT_ONCE 64u           /* of a listing */
 
 struct reservations {
 	unsigned count;
@@ -182,13 +183,16 @@ unsigned reservations_count(const struct reservations *r)
 	return r->count;
 }
 
-const struct reservation *reservations_next(const struct reservations *r, size_t *place)
+bool reservations_next(const struct reservations *r, size_t *place, const struct reservation **found)
 {
-	while (*place < r->space) {
+	*found = NULL;
+	if (*place >= r->space)
+		return false;
+	for (unsigned looked = 0; looked < SLOTS_AT_ONCE && *place < r->space && *found == NULL; looked++) {
 		const struct reservation *reservation = &r->slots[(*place)++];
 
 		if (reservation->number != 0)
-			return reservation;
+			*found = reservation;
 	}
-	return NULL;
+	return true;
 }

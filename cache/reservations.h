@@ -34,7 +34,7 @@ void reservations_add(struct reservations *, uint64_t number, uint32_t site, int
 void reservations_remove(struct reservations *, uint64_t number);                                                  /* check: it is there */
 const struct reservation *reservations_first(const struct reservations *); /* that runs out first; NULL: none */
 unsigned reservations_count(const struct reservations *);
-/* From `*place` on, 0 at first; NULL: no more. */
-const struct reservation *reservations_next(const struct reservations *, size_t *place);
+/* From `*place` on, 0 at first; false: no more. A bounded part of the table is looked through at once: NULL with true, there was none in it. */
+bool reservations_next(const struct reservations *, size_t *place, const struct reservation **);
 
 #endif

@@ -178,8 +178,8 @@ void counting_published(struct counting *counting, uint32_t site)
 
 /* ---- snapshots -------------------------------------------------------------------------------------------------------------------- */
 
-/* Each of these looks at a bounded number of sites: most of 65536 may have no line of this core's, and true without a record
- * leaves the rest to the next call. */
+/* Each of these looks at a bounded number of places: most of 65536 sites may have no line of this core's, and most of a table that was full once may
+ * be holes. True without a record leaves the rest to the next call. */
 enum { SNAPSHOT_LINES, SNAPSHOT_RULES, SNAPSHOT_RESERVATIONS, SNAPSHOT_KEYS, SNAPSHOT_CONFIGURATION, SNAPSHOT_OVER };
 
 static struct record_text site_text(const struct count *count, uint32_t site)
@@ -264,6 +264,8 @@ static bool snapshot_reservation(struct counting *counting, uint64_t *place, str
 	if (!decider_each_reservation(deciding_decider(counting->deciding), &at, &reservation, &site, &amount, &expires_ms))
 		return false;
 	*place = at;
+	if (reservation == 0)
+		return true;
 	*record = (struct record){
 		.kind = RECORD_RESERVE,
 		.sequence = journal_appended(counting->journal),
@@ -284,6 +286,8 @@ static bool snapshot_key(struct counting *counting, uint64_t *place, struct reco
 
 	if (!keys_each(deciding_keys(counting->deciding), place, &key, &digest, &result, &at_ms))
 		return false;
+	if (key.size == 0)
+		return true;
 	*record = (struct record){
 		.kind = RECORD_KEY,
 		.sequence = journal_appended(counting->journal),

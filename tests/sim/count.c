@@ -766,6 +766,8 @@ static void gateway_model(struct counts *w, struct model *model)
 	while (decider_each_reservation(gateway->counting.decider, &at, &number, &site, &amount, &expires_ms)) {
 		const int token = token_by_number(w, number);
 
+		if (number == 0)
+			continue;
 		if (token == COUNT_NONE || w->tokens[token].amount != amount || w->tokens[token].expires_ms != expires_ms)
 			world_fail(&w->sim->world, "a reservation that nobody made");
 		model->reservations |= 1ull << token;
@@ -773,6 +775,8 @@ static void gateway_model(struct counts *w, struct model *model)
 	while (keys_each(gateway->counting.keys, &place, &key, &digest, &result, &at_ms)) {
 		const int k = audit_key(key);
 
+		if (key.size == 0)
+			continue;
 		if (k < 0 || k >= (int)w->key_count)
 			world_fail(&w->sim->world, "a key that nobody used");
 		if (w->keys[k].known && (w->keys[k].refusal != result.outcome || (w->keys[k].token != COUNT_NONE &&

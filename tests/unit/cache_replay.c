@@ -60,6 +60,8 @@ static bool snapshot_record(const struct cores *w, unsigned core, struct snapsho
 	record->kind = RECORD_RESERVE;
 	if (s->place[0] == 2 && decider_each_reservation(w->decider, &at, &record->reservation, &number, &record->amount, &record->expires_ms)) {
 		s->place[1] = at;
+		if (record->reservation == 0)
+			return snapshot_record(w, core, s, record);
 		record->site = text_of(SITE_NAMES[site_at(w, number)]);
 		return true;
 	}
@@ -72,6 +74,8 @@ static bool snapshot_record(const struct cores *w, unsigned core, struct snapsho
 
 		if (!keys_each(w->keys, &s->place[1], &record->key, &digest, &result, &record->at_ms))
 			return false;
+		if (record->key.size == 0)
+			return snapshot_record(w, core, s, record);
 		record->outcome = result.outcome;
 		record->reservation = result.reservation;
 		record->expires_ms = result.expires_ms;

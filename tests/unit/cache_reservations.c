@@ -16,14 +16,38 @@ static uint64_t draw(uint64_t *state, uint64_t below)
 Test(cache_reservations, an_empty_table_has_none)
 {
 	struct reservations *r = reservations_new();
+	const struct reservation *found;
 	size_t place = 0;
 
 	cr_assert_null(reservations_find(r, 1));
 	cr_assert_null(reservations_first(r));
-	cr_assert_null(reservations_next(r, &place));
+	while (reservations_next(r, &place, &found))
+		cr_assert_null(found);
 	cr_assert_eq(reservations_count(r), 0);
 	reservations_free(r);
 	reservations_free(NULL);
+}
+
+Test(cache_reservations, a_listing_looks_at_a_bounded_part_at_once)
+{
+	enum { MANY = 10000 };
+	struct reservations *r = reservations_new();
+	const struct reservation *found;
+	unsigned calls = 0, listed = 0;
+	size_t place = 0, before = 0;
+
+	for (uint64_t i = 1; i <= MANY; i++)
+		reservations_add(r, i, 0, 1, i);
+	for (uint64_t i = 1; i < MANY; i++)
+		reservations_remove(r, i);
+	for (; reservations_next(r, &place, &found); calls++) {
+		cr_assert_leq(place - before, SLOTS_AT_ONCE);
+		before = place;
+		listed += found != NULL;
+	}
+	cr_expect_eq(listed, 1);
+	cr_expect_geq(calls, MANY / SLOTS_AT_ONCE);
+	reservations_free(r);
 }
 
 /* Numbers close together, so that in the index many stand where others belong; and a listing in slices all the time. */
@@ -70,8 +94,9 @@ Test(cache_reservations, any_run_is_that_of_a_plain_list)
 			cr_assert_eq(first != NULL, count > 0);
 			cr_assert(first == NULL || first->expires_ms == least);
 		}
-		found = reservations_next(r, &place);
-		if (found != NULL) {
+		if (reservations_next(r, &place, &found)) {
+			if (found == NULL)
+				continue;
 			cr_assert(list[found->number].is);
 			cr_assert(!list[found->number].all_along || !list[found->number].listed, "listed twice");
 			list[found->number].listed = true;
