@@ -38,7 +38,7 @@ enum record_kind {
 	RECORD_CONFIRM = 6,       /* reservation, and by, like a change */
 	RECORD_RELEASE = 7,       /* reservation */
 	RECORD_EXPIRE = 8,        /* reservation */
-	RECORD_REFUSE = 9,        /* a request with a key that was refused: outcome says why */
+	RECORD_REFUSE = 9,        /* a request with a key that was refused: outcome says why; 0: there was nothing to change */
 	RECORD_CONFIGURATION = 10,/* something of the configuration changed, since the start before or while running: detail. In a snapshot, without an
 	                             actor: the words of the start */
 	/* In snapshots only. `sequence` is that of the last record whose effect is contained. */

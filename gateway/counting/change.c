@@ -288,12 +288,6 @@ const struct reason *change_failure(const struct change *change)
 	return change->failure ? change->failure : refusal_reason((enum count_refusal)change->result.outcome);
 }
 
-uint32_t change_site(const struct change *change)
-{
-	check(change->done);
-	return change->command.site;
-}
-
 bool change_founded(const struct change *change)
 {
 	check(change->done);

@@ -28,8 +28,8 @@ struct change *change_begin(struct exchange *, struct command *, const struct ch
 
 bool change_done(const struct change *);
 const struct reason *change_failure(const struct change *);                        /* NULL: it was done, or had been done by an earlier request of that key */
-uint32_t change_site(const struct change *);                                       /* of one that was done */
-bool change_founded(const struct change *);                                        /* of a COMMAND_RULES: nothing was recorded of its site before */
+/* Of a COMMAND_RULES: nothing was recorded of its site before. False also where an earlier request of its key had done it. */
+bool change_founded(const struct change *);
 void change_reservation(const struct change *, uint64_t *reservation, uint64_t *expires_ms); /* of a COMMAND_RESERVE */
 void change_end(struct change *);                                                  /* the exchange is of no interest any more */
 

@@ -211,7 +211,8 @@ static void decided(struct deciding *d, struct change *change)
 		effect_record(d, &outcome->effect, &change->record);
 		counting_append(d->counting, &change->record, &change->waiter);
 		task_wake(&d->task);
-	} else if (outcome->refusal != REFUSAL_NONE && change->key) {
+	} else if (change->key) {
+		/* Also where there was nothing to change: when it is sent again there may be. */
 		change->record.kind = RECORD_REFUSE;
 		change->record.outcome = outcome->refusal;
 		counting_append(d->counting, &change->record, &change->waiter);

@@ -243,10 +243,34 @@ static void refuse_json(struct exchange *x, const struct sites_fault *fault)
 	exchange_answer_text(x, verdict_of(&JSON_BAD)->status, "application/json", body, n + 2);
 }
 
+/* The body, and behind it the conditions where there are any: the same rules under another condition are another request. */
+static struct http_text fingerprint_of(struct exchange *x, const struct sites *s)
+{
+	static const enum http_name names[] = { HTTP_NAME_IF_MATCH, HTTP_NAME_IF_NONE_MATCH };
+	const struct http_field *field = NULL;
+	size_t size = s->bytes;
+	char *text, *at;
+
+	for (unsigned i = 0; i < array_count(names); i++)
+		while ((field = http_known_next(&x->request, names[i], field)))
+			size += 2 + field->value.size;
+	if (s->key.size == 0 || size == s->bytes)
+		return (struct http_text){ s->text, s->bytes };
+	text = arena_take(&x->arena, size);
+	at = (char *)memcpy(text, s->text, s->bytes) + s->bytes;
+	for (unsigned i = 0; i < array_count(names); i++)
+		while ((field = http_known_next(&x->request, names[i], field))) {
+			*at++ = '\n';
+			*at++ = (char)('0' + i);
+			at = (char *)memcpy(at, field->value.bytes, field->value.size) + field->value.size;
+		}
+	return (struct http_text){ text, size };
+}
+
 static void sites_change(struct exchange *x, struct sites *s)
 {
 	const struct http_text text = { s->text, s->bytes };
-	struct change_words words = { .site = s->target.site, .key = s->key, .fingerprint_of = text };
+	struct change_words words = { .site = s->target.site, .key = s->key, .fingerprint_of = fingerprint_of(x, s) };
 	const struct reason *reason;
 	struct sites_body body;
 	struct sites_fault fault;
@@ -314,8 +338,11 @@ static void sites_answer(struct exchange *x, struct sites *s)
 		answer_study(x);
 		break;
 	case SITES_ONE:
-		count_look(x->worker->gateway->count, change_site(s->change), &found);
-		answer_site(x, change_founded(s->change) ? 201 : 200, s->target.site, &found);
+		/* By its name: where an earlier request of this key founded it, this one may have come when there was no such site. */
+		if (site_look(x, s->target.site, &found))
+			answer_site(x, change_founded(s->change) ? 201 : 200, s->target.site, &found);
+		else
+			exchange_refuse(x, &SITE_UNKNOWN);
 		break;
 	case SITES_RESERVE:
 		answer_reservation(x, s);
@@ -339,8 +366,8 @@ void sites_begin(struct exchange *x, const struct sites_target *target)
 		reason = conditions_check(x, target->place);
 	if (!reason && !is_get(x))
 		reason = body_check(x);
-	/* A PUT says how things are to be, and may be repeated as it is. */
-	if (!reason && (x->request.method == HTTP_METHOD_POST || x->request.method == HTTP_METHOD_DELETE))
+	/* Of a PUT, too: what is said again later would undo what others have said since. */
+	if (!reason && !is_get(x))
 		reason = idempotency_key_read(&x->request, &x->arena, &key);
 	if (reason) {
 		exchange_refuse(x, reason);

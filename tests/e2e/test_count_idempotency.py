@@ -243,6 +243,39 @@ def test_keys_outlive_a_restart(start_gateway, site, durability):
         assert_refused(gateway, enrol(gateway, site, "k1", by=2), 422, "idempotency_key_reused", before)
 
 
+def put(gateway, target, key, *fields, **values):
+    return gateway.ask("PUT", target, json.dumps(values).encode(), [JSON, quoted(key), *fields])
+
+
+def test_rules_that_are_sent_again_do_not_undo_what_was_said_since(start_gateway, site):
+    gateway = start_gateway(routes=ROUTES, cores=2)
+    target = f"/sites/{site}"
+    assert [put(gateway, target, "founds", cap=5).status for _ in range(2)] == [201, 200]
+    assert put(gateway, target, "nothing new", cap=5).status == 200
+    assert put(gateway, target, "stale", ("If-Match", '"7"'), cap=9).status == 412
+    assert put(gateway, "/sites", "study", cap=100).status == 200
+    site_before = put_site(gateway, site, cap=7, status="paused")
+    assert gateway.ask("PUT", "/sites", b'{"cap": null}', [JSON]).status == 200
+    for restarted in (False, True):
+        if restarted:
+            gateway.stop()
+            gateway.start()
+        for key in ("founds", "nothing new"):
+            answer = put(gateway, target, key, cap=5)
+            assert answer.status == 200 and json.loads(answer.body) == site_before, answer
+        assert put(gateway, target, "stale", ("If-Match", '"7"'), cap=9).status == 412
+        answer = put(gateway, "/sites", "study", cap=100)
+        assert answer.status == 200 and json.loads(answer.body)["study"]["cap"] is None, answer
+        for where, key, fields, cap in ((target, "founds", (), 6), (target, "stale", (("If-Match", '"3"'),), 9), (target, "stale", (), 9),
+                                        ("/sites", "study", (), 101), ("/sites", "founds", (), 5)):
+            before = gateway.refused("idempotency_key_reused")
+            assert_refused(gateway, put(gateway, where, key, *fields, cap=cap), 422, "idempotency_key_reused", before)
+        for where in (target, "/sites"):
+            before = gateway.refused("idempotency_key_bad")
+            assert_refused(gateway, put(gateway, where, "x" * 256, cap=5), 400, "idempotency_key_bad", before)
+        assert site_now(gateway, site) == site_before
+
+
 def test_many_keys_from_many_hands_are_all_remembered(counting, site, long):
     """Threads, each with requests of its own that are sent twice, the second time over another connection."""
     each, troubles = 200 if long else 30, []

@@ -217,6 +217,10 @@ case(SITE, "put", 412, "site_changed", body={"cap": 1}, before=PUT, fields=[("If
 case(SITE, "put", 413, "json_too_large", body=LONG, fields=[JSON])
 case(SITE, "put", 415, "json_expected", **WRONG)
 case(SITE, "put", 507, "sites_full", body={"cap": 1}, on="full")
+for path in ("/sites", SITE):
+    case(path, "put", 400, "idempotency_key_bad", body={"cap": 1}, fields=[("Idempotency-Key", "")])
+    case(path, "put", 422, "idempotency_key_reused", body={"cap": 1}, fields=[KEY], before=[("POST", "/count", b"siteId=other", [FORM, KEY])])
+    case(path, "put", 503, "idempotency_keys_full", body={"cap": 1}, fields=[KEY], on="keys")
 
 
 def changes(below, method="post", target=None, before=(), needs_site=False, room=("site_cap_reached", "study_cap_reached")):
