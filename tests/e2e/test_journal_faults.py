@@ -310,6 +310,53 @@ def test_a_failed_sync_ends_all_changes_until_a_restart_and_loses_nothing(start_
     verify_audit(own.path(own.state))
 
 
+# A file system that can be frozen: what is written waits, and nothing fails.
+SLOW_DISK = '''
+mkdir "$1.below"
+mount -t tmpfs -o size=40m none "$1.below"
+truncate -s 32M "$1.below/image"
+mkfs.ext4 -q -O ^has_journal -E lazy_itable_init=0,nodiscard "$1.below/image"
+mount -o loop "$1.below/image" "$1"
+'''
+
+
+def test_a_disk_that_is_slower_than_changes_come_has_them_refused_at_once_and_forgets_none(start_gateway, disk, long):
+    if not long:
+        pytest.skip("some ten thousand requests, until 8 MB wait; how it is refused is a unit test's, too")
+    gateway = start_gateway(routes=ROUTES, cores=1, start=False)
+    own = disk(gateway, SLOW_DISK)
+    gateway.start()
+    site = "s" * 64
+    request = request_bytes("POST", f"/sites/{site}/enrolments", json_bytes(by=1, reason="r" * 512), [JSON, ("X-Request-ID", "i" * 128)])
+    sent = 0
+    subprocess.run([*gateway.before, "fsfreeze", "-f", own.state], check=True)
+    try:
+        # Nobody waits for the answer: what was begun goes on without its client.
+        while not gateway.refused("journal_behind"):
+            assert sent < 16000, "as much waits as there is"
+            wires = [gateway.connect() for _ in range(500)]
+            for wire in wires:
+                wire.send(request)
+            assert count(gateway, site) == 0, "reads go on, and show what is kept"
+            for wire in wires:
+                wire.close()
+            sent += len(wires)
+        put = gateway.ask("PUT", "/sites/s", json_bytes(cap=5000), [JSON])
+        assert (put.status, json.loads(put.body)["error"]) == (503, "journal_behind")
+    finally:
+        subprocess.run([*gateway.before, "fsfreeze", "-u", own.state], check=True)
+    eventually(lambda: enrol(gateway) == (200, None), "the disk has caught up")
+    # Behind all that was taken. Who left before his request was read has asked nothing.
+    taken = count(gateway, site)
+    assert 8 << 20 < taken * 1200 and taken <= sent, (taken, sent)
+    gateway.at_rest()
+    assert ended(gateway) == 0
+    verify_audit(own.path(own.state))
+    gateway.start()
+    assert count(gateway, site) == taken
+    assert ended(gateway) == 0
+
+
 # ---- files that are not as they were left ------------------------------------------------------------------------------------
 
 
