@@ -47,6 +47,9 @@ struct book {
 	uint64_t pending_changes;        /* of the revision */
 	unsigned pending_rules;          /* RULES among them: nothing is handed out by rules that a crash may undo */
 	int64_t freed;
+	unsigned pending_lowers;         /* changes among them that lower something: who is refused because of them must not be overtaken */
+	int64_t vouched[COUNT_KINDS];
+	int64_t looked[COUNT_KINDS];     /* what is vouched for when the others have synced */
 	unsigned waiting;                /* commands that were told RECALL: nothing is handed out before they are decided */
 	unsigned holders, unbounded, asked; /* cores with a way; of these, with WAY_UNBOUNDED; asked */
 	int64_t allotted;
@@ -176,15 +179,22 @@ static enum fit book_fit_confirm(const struct decider *d, const struct book *boo
 	return found.count + amount > book->rules.cap ? FITS_NOT : FITS_PERHAPS;
 }
 
-/* Would nothing be below zero? */
-static enum fit book_fit_floor(const struct decider *d, const struct book *book, const int64_t by[COUNT_KINDS], uint64_t *seen_ns)
+static bool lowers_any(const int64_t by[COUNT_KINDS])
 {
-	bool lowers = count_of(by) < 0, is_short;
-	struct count_site found;
+	bool lowers = count_of(by) < 0;
 
 	for (unsigned kind = 0; kind < COUNT_KINDS; kind++)
 		lowers |= by[kind] < 0;
-	if (!lowers)
+	return lowers;
+}
+
+/* Would nothing be below zero? */
+static enum fit book_fit_floor(const struct decider *d, const struct book *book, const int64_t by[COUNT_KINDS], uint64_t *seen_ns)
+{
+	struct count_site found;
+	bool is_short;
+
+	if (!lowers_any(by))
 		return FITS;
 	book_look(d, book, &found, seen_ns);
 	/* Nobody but the decider withdraws. */
@@ -204,6 +214,7 @@ static void book_decided(struct book *book, const int64_t by[COUNT_KINDS])
 	for (unsigned kind = 0; kind < COUNT_KINDS; kind++)
 		book->pending[kind] += by[kind];
 	book->pending_changes++;
+	book->pending_lowers += lowers_any(by);
 	book->booked += delta;
 	book->freed += delta < 0 ? -delta : 0;
 }
@@ -215,6 +226,7 @@ static void book_published(struct book *book, const int64_t by[COUNT_KINDS])
 	for (unsigned kind = 0; kind < COUNT_KINDS; kind++)
 		book->pending[kind] -= by[kind];
 	book->pending_changes--;
+	book->pending_lowers -= lowers_any(by);
 	book->freed -= delta < 0 ? -delta : 0;
 }
 
@@ -253,14 +265,16 @@ static bool line_has_room(struct decider *d, uint32_t site)
 	return answer == COUNT_OK;
 }
 
-/* What a core would be given of a book for a raise. False: it goes on asking. 0: it has enough. */
+/* What a core would be given of a book for a raise. False: it goes on asking. 0: it has enough. While something that lowers the
+ * site waits for its disk, nothing is given: who was refused below zero because of it would else find raises that came later before it. */
 static bool book_offer(const struct decider *d, const struct book *book, unsigned core, int64_t taken, int64_t *room)
 {
 	const struct held *held = &book->held[core];
 	int64_t share, left;
 
 	*room = 0;
-	if (book->waiting > 0 || book->asked > 0 || book->pending_rules > 0 || book->rules.status != COUNT_RECRUITING)
+	if (book->waiting > 0 || book->asked > 0 || book->pending_rules > 0 || (book != d->study && book->pending_lowers > 0) ||
+	    book->rules.status != COUNT_RECRUITING)
 		return false;
 	if (book->rules.cap == COUNT_NO_CAP) {
 		*room = held->way == WAY_UNBOUNDED ? 0 : PERMIT_UNBOUNDED;
