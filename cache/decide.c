@@ -14,6 +14,9 @@
  *     pending    what is decided and not published: with it the lines that all see become lines as decided
  *     freed      of that, the room it makes. It is in `free`, and not for other streams (decide.h: why that survives a crash)
  *
+ *     vouched    of each kind, what a power cut leaves at the least: what all lines had when others last synced for this site, and what is
+ *                decided since. Used only where cores publish early
+ *
  * A site without a book is open to all cores, and its booked count is what it was when the gateway began (`base`). */
 #include "cache/decide.h"
 
@@ -66,6 +69,7 @@ struct decider {
 	struct count *count;
 	unsigned cores, sites_max, reservations_max;
 	bool restored;
+	bool early;                      /* cores publish what a power cut may take */
 	struct book *study;
 	struct book *none;               /* of COUNT_SITE_NONE: as any site is before it is entered, held by nobody. It stays so */
 	struct count_rules study_public; /* as published */
@@ -230,6 +234,37 @@ static void book_published(struct book *book, const int64_t by[COUNT_KINDS])
 	book->freed -= delta < 0 ? -delta : 0;
 }
 
+/* ---- what a power cut leaves ---- */
+
+/* Recorded in stream 0, which loses nothing that stands before what rests on it. */
+static void book_vouch(struct book *book, const int64_t by[COUNT_KINDS])
+{
+	for (unsigned kind = 0; kind < COUNT_KINDS; kind++) {
+		book->vouched[kind] += by[kind];
+		book->looked[kind] += by[kind];
+	}
+}
+
+/* Would nothing be below zero, whatever a power cut takes of the other streams? Withdrawals are all in stream 0. */
+static bool book_vouches(const struct book *book, const int64_t by[COUNT_KINDS])
+{
+	bool vouches = count_of(by) >= 0 || count_of(book->vouched) + count_of(by) >= 0;
+
+	for (unsigned kind = 0; kind < COUNT_WITHDRAWN; kind++)
+		vouches &= by[kind] >= 0 || book->vouched[kind] + by[kind] >= 0;
+	return vouches;
+}
+
+/* What other cores have published of it they are asked to sync. */
+static enum decision told_to_sync(struct decider *d, struct book *book, uint64_t *seen_ns)
+{
+	struct count_site found;
+
+	book_look(d, book, &found, seen_ns);
+	memcpy(book->looked, found.n, sizeof(book->looked));
+	return SYNC_SITE;
+}
+
 /* --- commands ------------------------------------------------------------------------------------------------------ */
 
 static void wait_over(struct book *book, bool *waits)
@@ -333,6 +368,7 @@ struct judgement {
 	enum count_refusal refusal;
 	enum fit site, study;            /* FITS_PERHAPS: what cores hold of it must come back first */
 	bool records;                    /* something that needs room in the line */
+	bool syncs;                      /* it rests on what others may lose */
 };
 
 static struct judgement refused(enum count_refusal refusal)
@@ -371,6 +407,7 @@ static struct judgement judge_change(const struct decider *d, const struct book 
 		return refused(REFUSAL_BELOW_ZERO);
 	judgement = judge_room(d, book, count_of(by), seen_ns);
 	judgement.records = !is_nothing(by);
+	judgement.syncs = d->early && !book_vouches(book, by);
 	if (floor == FITS_PERHAPS)
 		judgement.site = FITS_PERHAPS;
 	return judgement;
@@ -385,6 +422,7 @@ static void change_decided(struct decider *d, struct book *book, const struct co
 	if (!effect->nothing) {
 		book_decided(book, command->by);
 		book_decided(d->study, command->by);
+		book_vouch(book, command->by);
 	}
 	offer(d, book, command, asker, outcome);
 }
@@ -540,6 +578,7 @@ static void reservation_over(struct decider *d, struct book *book, uint64_t numb
 		effect->by[COUNT_ENROLLED] = effect->amount;
 		book_decided(book, effect->by);
 		book_decided(d->study, effect->by);
+		book_vouch(book, effect->by);
 	} else {
 		book->freed += effect->amount;
 		d->study->freed += effect->amount;
@@ -547,6 +586,15 @@ static void reservation_over(struct decider *d, struct book *book, uint64_t numb
 }
 
 /* ---- any ---- */
+
+/* What is freed is handed out only under a cap, and a cap that comes later stands behind it. */
+static bool makes_room(const struct decider *d, const struct book *book, const struct effect *effect)
+{
+	if (effect->nothing || effect->kind == COMMAND_RULES)
+		return !effect->nothing;
+	return (book->rules.cap != COUNT_NO_CAP || d->study->rules.cap != COUNT_NO_CAP) &&
+	       (effect->kind == COMMAND_RELEASE || count_of(effect->by) < 0);
+}
 
 static struct judgement judge(const struct decider *d, const struct book *book, const struct command *command, uint64_t now_ms, uint64_t *seen_ns)
 {
@@ -581,6 +629,7 @@ static void decided(struct decider *d, struct book *book, const struct command *
 		reservation_over(d, book, command->reservation, &outcome->effect);
 		break;
 	}
+	outcome->effect.makes_room = makes_room(d, book, &outcome->effect);
 }
 
 enum decision decider_decide(struct decider *d, struct command *command, unsigned asker, uint64_t now_ms, struct outcome *outcome)
@@ -602,6 +651,8 @@ enum decision decider_decide(struct decider *d, struct command *command, unsigne
 			return told(d, book, &command->waits_site, RECALL_SITE);
 		if (judgement.study == FITS_PERHAPS)
 			return told(d, d->study, &command->waits_study, RECALL_STUDY);
+		if (judgement.syncs)
+			return told_to_sync(d, book, &outcome->seen_ns);
 		/* Now it would be done, and nothing that is refused founds a site. */
 		if (command->site == COUNT_SITE_NONE && judgement.records)
 			return ENTER_SITE;
@@ -645,6 +696,13 @@ void decider_recalled(struct decider *d, uint32_t site, unsigned core, int64_t r
 		book->asked--;
 	book->holders--;
 	*held = (struct held){ .way = WAY_NONE };
+}
+
+void decider_synced(struct decider *d, uint32_t site)
+{
+	struct book *book = book_of(d, site);
+
+	memcpy(book->vouched, book->looked, sizeof(book->vouched));
 }
 
 void decider_publish(struct decider *d, const struct effect *effect, uint64_t stamp_ns)
@@ -695,12 +753,15 @@ void decider_rules(const struct decider *d, uint32_t site, struct count_rules *r
 bool decider_expire(struct decider *d, uint64_t now_ms, struct effect *effect)
 {
 	const struct reservation *reservation = reservations_first(d->reservations);
+	struct book *book;
 
 	cache_check(d->magic == DECIDER_MAGIC && d->restored);
 	if (reservation == NULL || reservation->expires_ms > now_ms)
 		return false;
 	*effect = (struct effect){ .kind = COMMAND_RELEASE, .expired = true, .site = reservation->site };
-	reservation_over(d, book_of(d, reservation->site), reservation->number, effect);
+	book = book_of(d, reservation->site);
+	reservation_over(d, book, reservation->number, effect);
+	effect->makes_room = makes_room(d, book, effect);
 	return true;
 }
 
@@ -778,6 +839,12 @@ void decider_free(struct decider *d)
 	free(d->closed);
 	d->magic = 0;
 	free(d);
+}
+
+void decider_publishes_early(struct decider *d)
+{
+	cache_check(d->magic == DECIDER_MAGIC && !d->restored);
+	d->early = true;
 }
 
 void decider_restore_rules(struct decider *d, uint32_t site, const struct count_rules *rules)

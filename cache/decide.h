@@ -9,6 +9,7 @@
  *                     ─▶ ENTER_SITE: it would be done, and its site is not in the directory yet: it is entered, and the command decided anew
  *                     ─▶ RECALL: what cores hold of this site (or of the study) is needed first. They are asked, each gives back what it
  *                        has not spent *after* what it did spend is durable; then the command is decided anew
+ *                     ─▶ SYNC_SITE: it lowers what other cores raised and may not have on the disk yet. They sync, and it is decided anew
  *
  * Why that is exact: for a capped site  count (with what is under way) + unspent permits + reserved + free = cap  holds at any moment, because
  * each step moves between two of these. Only the decider lowers a count, so what it sees of others' lines is a lower bound. A refusal
@@ -16,7 +17,9 @@
  *
  * Why that survives a crash: what a stream loses is its end. Room that a lowering, a release or a higher cap makes is the decider's own at
  * once, because whatever it records with it stands behind; it is handed to other streams only when the record that made it is durable
- * (decider_publish). So no crash can keep the raise and lose what it stood on.
+ * (decider_publish). So no crash can keep the raise and lose what it stood on. Where the caller publishes what is written and not synced yet
+ * (decider_publishes_early), the same holds of a power cut: what makes room is published only when it is synced (effect.makes_room), and what
+ * is lowered rests on raises that are (SYNC_SITE). Nothing else in one stream rests on another.
  *
  * The rules of a change by (screened, enrolled, randomised, withdrawn); the count is enrolled - withdrawn:
  *   closed: nothing changes, and nothing is reserved or confirmed. paused: neither screened nor enrolled is raised, nor reserved.
@@ -104,9 +107,10 @@ struct effect {
 	uint64_t reservation, expires_ms; /* expires_ms: COMMAND_RESERVE alone */
 	int64_t amount;
 	bool nothing;                    /* nothing changes: no record, and not published */
+	bool makes_room;                 /* others may come to rest on it: it is published when no power cut can take it */
 };
 
-enum decision { DECIDED, RECALL_SITE, RECALL_STUDY, ENTER_SITE };
+enum decision { DECIDED, RECALL_SITE, RECALL_STUDY, ENTER_SITE, SYNC_SITE };
 
 struct outcome {
 	enum count_refusal refusal;
@@ -122,14 +126,19 @@ struct decider;
 
 struct decider *decider_new(struct count *, unsigned cores, unsigned reservations_max);
 void decider_free(struct decider *);
+/* Cores publish what a power cut may yet take. Before anything is decided. */
+void decider_publishes_early(struct decider *);
 
 /* `asker`: the core whose client it is. RECALL_…: nothing has happened, and outcome is not filled in; ask the cores for which decider_holds says
  * so (of the command's site, or of COUNT_STUDY) and that are not asked already, give decider_recalled their answers, then ask again with
  * the same command. ENTER_SITE, only where the command's site is COUNT_SITE_NONE: nothing has happened; enter it (count_enter), make its memory
- * (count_reserve), and ask again with its number. To keep recalls few, let a site's recall hold up commands of that site, and the study's all. */
+ * (count_reserve), and ask again with its number. SYNC_SITE: nothing has happened; decide no other command of that site before all cores have synced
+ * what they have published of it, say decider_synced, and ask again. To keep recalls few, let a site's recall hold up commands of that site, and the
+ * study's all. */
 enum decision decider_decide(struct decider *, struct command *, unsigned asker, uint64_t now_ms, struct outcome *);
 bool decider_holds(const struct decider *, uint32_t site, unsigned core);  /* site may be COUNT_STUDY */
 void decider_recalled(struct decider *, uint32_t site, unsigned core, int64_t room);
+void decider_synced(struct decider *, uint32_t site);
 /* The command is not going to be decided. Harmless for one that was never told RECALL. */
 void decider_forget(struct decider *, struct command *);
 

@@ -93,6 +93,14 @@ void counting_barrier(struct counting *counting, struct journal_waiter *waiter)
 		settle_later(counting, waiter);
 }
 
+void counting_sync(struct counting *counting, struct journal_waiter *waiter)
+{
+	if (counting->journal)
+		journal_sync(counting->journal, waiter);
+	else
+		settle_later(counting, waiter);
+}
+
 bool counting_flush(struct counting *counting)
 {
 	return !counting->journal || !journal_flush(counting->journal);
@@ -512,6 +520,8 @@ void counting_close(struct worker *worker)
 		last = ends_new(counting, &count);
 	journal_close(counting->journal, last, count, &recovery->heads[worker->core.index]);
 	counting->journal = NULL;
+	/* 0 where a sync has failed. */
+	atomic_store(&counting->closed, recovery->heads[worker->core.index].sequence > 0);
 	for (unsigned i = 0; i < count; i++)
 		free((void *)(uintptr_t)last[i].detail.bytes);
 	free(last);

@@ -67,6 +67,7 @@ struct counting {
 	unsigned under_way;              /* changes begun here that are not over */
 	unsigned asked;                  /* recalls of core 0 that are not answered yet */
 	_Atomic bool left;               /* it has drained: nothing is under way, and its permits are core 0's */
+	_Atomic bool closed;             /* … and ended: all of its journal is on the disk */
 	struct journal_statistics statistics; /* read by any core */
 	uint64_t request_prefix, request_number;
 	struct deciding *deciding;       /* core 0's; others NULL */
@@ -94,6 +95,7 @@ void counting_note(struct worker *, const char *actor, const char *what);
 /* kind, site and texts are given. It cannot fail where counting_failure is NULL. */
 void counting_append(struct counting *, struct record *, struct journal_waiter *);
 void counting_barrier(struct counting *, struct journal_waiter *);
+void counting_sync(struct counting *, struct journal_waiter *); /* what is published here is on the disk, whatever the durability */
 /* Before the core's first turn: what was appended is durable, and published. False: it cannot be, and the journal has said why. */
 bool counting_flush(struct counting *);
 void counting_saw(struct counting *, uint64_t stamp_ns);

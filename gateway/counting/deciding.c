@@ -30,6 +30,7 @@ struct recall_part {
 	struct recall *recall;
 	struct counting *holder;
 	int64_t room;
+	const struct reason *failure;    /* of a sync */
 	uint64_t stamp_ns;
 	bool ended;                      /* its core has ended meanwhile, and touched nothing */
 };
@@ -38,6 +39,8 @@ struct recall {
 	struct link in_recalls;
 	struct deciding *deciding;
 	uint32_t site;
+	bool syncs;                      /* nothing is given back: what cores have published is to be on the disk */
+	const struct reason *failure;    /* of one of these syncs */
 	unsigned missing;                /* cores that have not answered */
 	struct link waiting;             /* struct change.in_line: decided anew when all have */
 	struct recall_part parts[];
@@ -209,6 +212,7 @@ static void decided(struct deciding *d, struct change *change)
 		change->result.reservation = outcome->effect.reservation;
 		change->result.expires_ms = outcome->effect.expires_ms;
 		effect_record(d, &outcome->effect, &change->record);
+		change->waiter.synced = outcome->effect.makes_room;
 		counting_append(d->counting, &change->record, &change->waiter);
 		task_wake(&d->task);
 	} else if (change->key) {
@@ -238,12 +242,20 @@ static struct recall *recall_of(struct deciding *d, uint32_t site)
 static void recall_over(struct recall *);
 static bool recall_has_left(const struct recall_part *);
 
-static void recall_answered(struct recall_part *part)
+/* A core that has ended has synced all when its journal is closed. Meanwhile nobody knows, and the gateway stops. */
+static void sync_answered(struct recall_part *part)
+{
+	if (part->ended && !atomic_load(&part->holder->closed))
+		part->recall->failure = &COUNTING_ENDS;
+	if (part->failure)
+		part->recall->failure = part->failure;
+}
+
+static void room_answered(struct recall_part *part)
 {
 	struct recall *recall = part->recall;
 	struct deciding *d = recall->deciding;
 
-	counting_saw(d->counting, part->stamp_ns);
 	if (part->ended && recall_has_left(part))
 		part->room = permits_recall(part->holder->permits, recall->site);
 	else if (part->ended)
@@ -251,6 +263,17 @@ static void recall_answered(struct recall_part *part)
 	/* Of a core that was stopped in the middle there is nothing to book: nothing is decided any more. */
 	if (!part->ended || !d->interrupted)
 		decider_recalled(d->decider, recall->site, part->holder->worker->core.index, part->room);
+}
+
+static void recall_answered(struct recall_part *part)
+{
+	struct recall *recall = part->recall;
+
+	counting_saw(recall->deciding->counting, part->stamp_ns);
+	if (recall->syncs)
+		sync_answered(part);
+	else
+		room_answered(part);
 	if (--recall->missing == 0)
 		recall_over(recall);
 }
@@ -269,7 +292,7 @@ static void part_settled(struct journal_waiter *waiter, const struct reason *fai
 
 	struct worker *worker = part->holder->worker;
 
-	(void)failure;
+	part->failure = failure;
 	part->stamp_ns = counting_now_ns(part->holder);
 	part->message.deliver = part_returned;
 	core_post(&worker->core, 0, &part->message);
@@ -289,9 +312,13 @@ static void part_deliver(struct core *to, struct message *message)
 		core_post(to, 0, &part->message);
 		return;
 	}
-	part->room = permits_recall(part->holder->permits, part->recall->site);
 	part->holder->asked++;
 	part->waiter.settled = part_settled;
+	if (part->recall->syncs) {
+		counting_sync(part->holder, &part->waiter);
+		return;
+	}
+	part->room = permits_recall(part->holder->permits, part->recall->site);
 	counting_barrier(part->holder, &part->waiter);
 }
 
@@ -302,10 +329,15 @@ static void recall_over(struct recall *recall)
 	struct link *link;
 
 	link_remove(&recall->in_recalls);
+	if (recall->syncs && !recall->failure)
+		decider_synced(d->decider, recall->site);
 	while ((link = link_take_first(&recall->waiting))) {
 		struct change *change = owner_of(link, struct change, in_line);
 
-		decide(d, change);
+		if (recall->failure)
+			fail(d, change, recall->failure);
+		else
+			decide(d, change);
 	}
 	free(recall);
 }
@@ -315,8 +347,21 @@ static bool recall_has_left(const struct recall_part *part)
 	return atomic_load(&part->holder->left);
 }
 
-/* `waiting` waits for it. */
-static void recall_begin(struct deciding *d, uint32_t site, struct change *waiting)
+/* Of a core that has left nothing is asked. */
+static void part_of_who_left(struct recall_part *part)
+{
+	struct recall *recall = part->recall;
+
+	part->ended = true;
+	if (recall->syncs)
+		sync_answered(part);
+	else
+		decider_recalled(recall->deciding->decider, recall->site, part->holder->worker->core.index,
+			permits_recall(part->holder->permits, recall->site));
+}
+
+/* `waiting` waits for it. What core 0 lowers stands behind what it raised itself, which so needs no sync. */
+static void recall_begin(struct deciding *d, uint32_t site, bool syncs, struct change *waiting)
 {
 	const unsigned cores = d->counting->worker->gateway->cores.count;
 	struct recall *recall = calloc(1, sizeof *recall + cores * sizeof recall->parts[0]);
@@ -324,6 +369,7 @@ static void recall_begin(struct deciding *d, uint32_t site, struct change *waiti
 	check(recall);
 	recall->deciding = d;
 	recall->site = site;
+	recall->syncs = syncs;
 	link_init(&recall->waiting);
 	link_put_last(&recall->waiting, &waiting->in_line);
 	link_put_last(&d->recalls, &recall->in_recalls);
@@ -331,7 +377,7 @@ static void recall_begin(struct deciding *d, uint32_t site, struct change *waiti
 	for (unsigned i = 0; i < cores; i++) {
 		struct recall_part *part = &recall->parts[i];
 
-		if (!decider_holds(d->decider, site, i))
+		if (syncs ? i == 0 : !decider_holds(d->decider, site, i))
 			continue;
 		*part = (struct recall_part){
 			.message = { .deliver = part_deliver },
@@ -340,7 +386,7 @@ static void recall_begin(struct deciding *d, uint32_t site, struct change *waiti
 			.stamp_ns = counting_now_ns(d->counting),
 		};
 		if (recall_has_left(part)) {
-			decider_recalled(d->decider, site, i, permits_recall(part->holder->permits, site));
+			part_of_who_left(part);
 			continue;
 		}
 		recall->missing++;
@@ -435,10 +481,13 @@ static void decide(struct deciding *d, struct change *change)
 			decided(d, change);
 			return;
 		case RECALL_SITE:
-			recall_begin(d, change->command.site, change);
+			recall_begin(d, change->command.site, false, change);
+			return;
+		case SYNC_SITE:
+			recall_begin(d, change->command.site, true, change);
 			return;
 		case RECALL_STUDY:
-			recall_begin(d, COUNT_STUDY, change);
+			recall_begin(d, COUNT_STUDY, false, change);
 			return;
 		case ENTER_SITE:
 			failure = site_enter(d, change);
@@ -526,6 +575,7 @@ static void own_record(struct deciding *d, const struct effect *effect, struct r
 	own->record.actor = (struct record_text){ "postern", 7 };
 	own->record.reason = reason;
 	effect_record(d, &own->effect, &own->record);
+	own->waiter.synced = effect->makes_room;
 	d->expiries++;
 	counting_append(d->counting, &own->record, &own->waiter);
 }

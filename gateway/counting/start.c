@@ -47,6 +47,8 @@ static void state_new(struct gateway *gateway, unsigned shards)
 	gateway->count = count_new(shards, (unsigned)config->limits.sites_max, seed);
 	check(gateway->count);
 	gateway->counting.decider = decider_new(gateway->count, gateway->cores.count, (unsigned)config->limits.reservations_max);
+	if (config->count.durability != CONFIG_DURABILITY_ALWAYS)
+		decider_publishes_early(gateway->counting.decider);
 	gateway->counting.keys = keys_new((unsigned)config->limits.idempotency_keys_max, config->timeouts.idempotency_window_ms, key_seed);
 }
 
@@ -118,8 +120,9 @@ static void lost_add(struct counting_start *counting, uint32_t site, const int64
 	memcpy(lost->by, by, sizeof lost->by);
 }
 
-/* Without a sync for each answer a power cut may take the end of one stream and leave what stream 0 built on it. That was chosen; so it is told, and
- * what is missing is recorded as raises in stream 0. From then on the journal adds up again, whatever durability comes next. */
+/* Without a sync for each answer, and where nothing saw to it that stream 0 builds only on what is synced (cache/decide.h: SYNC_SITE), a power cut may
+ * have taken the end of one stream and left what stream 0 built on it. That was chosen; so it is told, and what is missing is recorded as raises in
+ * stream 0. From then on the journal adds up again, whatever durability comes next. */
 static bool lost_by_choice(struct gateway *gateway, enum written written, struct recovery_fault *fault)
 {
 	const enum config_durability now = gateway->config->count.durability;

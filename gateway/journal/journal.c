@@ -76,6 +76,7 @@ static struct journal_block *block_begin(struct journal *journal)
 	block->bytes = journal->spare_count > 0 ? journal->spares[--journal->spare_count] : malloc(BLOCK_ROOM);
 	check(block->bytes);
 	block->record_bytes = block->size = block->records = 0;
+	block->synced = false;
 	block->first_sequence = journal->sequence + 1;
 	link_init(&block->waiters);
 	return block;
@@ -146,9 +147,11 @@ static void fail(struct journal *journal, const char *what, int error)
 	stat_add(&journal->statistics->failures, 1);
 	journal_say(journal, true, "%s: %s; no change of a count is accepted until a restart has read what the disk holds", what,
 		strerror(error));
+	journal->holds = false;
 	link_init(&all);
 	while (journal->count > 0)
 		block_pop(journal, &all);
+	link_move_all(&all, &journal->syncs);
 	link_move_all(&all, &journal->due);
 	settle(&all, &JOURNAL_FAILED);
 }
@@ -326,6 +329,7 @@ static void file_synced(struct journal *journal)
 		journal->head.block++;
 	journal->unsynced = journal->wants_sync = false;
 	journal->synced_sequence = journal->written_sequence;
+	link_move_all(&journal->due, &journal->syncs);
 	stat_add(&journal->statistics->syncs, 1);
 }
 
@@ -340,6 +344,7 @@ static void block_settled(struct journal *journal)
 	journal->head.sequence = block->last_sequence;
 	journal->head.stamp_ns = block->last_stamp_ns;
 	memcpy(journal->head.chain, block->chain, RECORD_CHAIN_BYTES);
+	journal->holds = false;
 	block_pop(journal, &waiters);
 	settle(&waiters, NULL);
 }
@@ -391,7 +396,7 @@ static int resting(struct journal *journal)
 
 	if (journal->failure == &JOURNAL_FAILED)
 		return WAIT;
-	if (journal->unsynced && (second || journal->wants_sync))
+	if (journal->unsynced && (second || journal->wants_sync || journal->holds))
 		return SYNCING;
 	if (journal->count == 0 || journal->again.set)
 		return WAIT;
@@ -572,7 +577,9 @@ static int writing(struct journal *journal)
 	/* One that has fired while this was being written is to be obeyed, and not set anew. */
 	if (journal->settings.mode == JOURNAL_EVERYSEC && !journal->second.set && !journal->second.fired)
 		timer_set(&journal->second, SECOND_MS);
-	block_settled(journal);
+	journal->holds = block->synced && journal->unsynced;
+	if (!journal->holds)
+		block_settled(journal);
 	return RESTING;
 }
 
@@ -587,6 +594,8 @@ static int syncing(struct journal *journal)
 	timer_clear(&journal->second);
 	journal->second.fired = false;
 	sync_noted(journal);
+	if (journal->holds)
+		block_settled(journal);
 	return RESTING;
 }
 
@@ -668,8 +677,10 @@ static void append(struct journal *journal, struct record *record, struct journa
 	block->last_sequence = record->sequence;
 	block->last_stamp_ns = record->stamp_ns;
 	memcpy(block->chain, journal->chain, RECORD_CHAIN_BYTES);
-	if (waiter)
-		link_put_last(&block->waiters, &waiter->in_journal);
+	if (!waiter)
+		return;
+	block->synced |= waiter->synced;
+	link_put_last(&block->waiters, &waiter->in_journal);
 }
 
 /* Each block may leave room that is a little too small for the next record, so blocks can be spent before bytes are. */
@@ -707,6 +718,16 @@ void journal_barrier(struct journal *journal, struct journal_waiter *waiter)
 
 	check(journal->magic == JOURNAL_MAGIC);
 	link_put_last(last ? &last->waiters : &journal->due, &waiter->in_journal);
+	task_wake(&journal->task);
+}
+
+void journal_sync(struct journal *journal, struct journal_waiter *waiter)
+{
+	const bool waits = journal->unsynced && journal->failure != &JOURNAL_FAILED;
+
+	check(journal->magic == JOURNAL_MAGIC);
+	journal->wants_sync |= waits;
+	link_put_last(waits ? &journal->syncs : &journal->due, &waiter->in_journal);
 	task_wake(&journal->task);
 }
 
@@ -797,6 +818,7 @@ struct journal *journal_open(struct core *core, const struct journal_settings *s
 	memcpy(journal->written_chain, head->chain, RECORD_CHAIN_BYTES);
 	journal->statistics = settings->statistics ? settings->statistics : &journal->own;
 	link_init(&journal->due);
+	link_init(&journal->syncs);
 	scope_open(&journal->scope, &core->root, &journal_kind);
 	task_init(&journal->task, &journal->scope, "journal", journal_step);
 	op_init(&journal->op, &journal->scope, "journal", op_noted);
@@ -917,18 +939,21 @@ static void close_rewind(struct journal *journal)
 		return;
 	if (step == WRITING_HEADER || step == SYNCING_HEADER || step == SYNCING_DIRECTORY)
 		segment_drop(journal);
-	if (journal->count > 0)
+	if (journal->count > 0 && !journal->holds)
 		block_at(journal, 0)->size = 0;
 }
 
 static void close_drain(struct journal *journal)
 {
+	if (journal->holds && close_sync(journal))
+		block_settled(journal);
 	while (journal->failure != &JOURNAL_FAILED && journal->count > 0) {
 		if (segment_due(journal) && !close_make(journal))
 			continue;
 		if (!close_write(journal))
 			continue;
-		if (journal->settings.mode != JOURNAL_ALWAYS || close_sync(journal))
+		journal->holds = journal->settings.mode == JOURNAL_ALWAYS || block_at(journal, 0)->synced;
+		if (!journal->holds || close_sync(journal))
 			block_settled(journal);
 	}
 	if (journal->failure != &JOURNAL_FAILED)
@@ -941,7 +966,7 @@ static void close_all(struct journal *journal)
 	/* A waiter may append once more, and be answered; it ends where nobody does. */
 	do
 		close_drain(journal);
-	while (journal->count > 0 || !link_alone(&journal->due));
+	while (journal->count > 0 || !link_alone(&journal->due) || !link_alone(&journal->syncs));
 }
 
 const struct reason *journal_flush(struct journal *journal)

@@ -4,7 +4,9 @@
  *                     (what comes meanwhile goes into the next)
  *
  * Modes: always — settled when synced. everysec — settled when written, which a killed process cannot undo; synced every second, which is
- * what a power cut may take. memory — the same, synced only where a segment is full, for a snapshot, and at the end.
+ * what a power cut may take. memory — the same, synced only where a segment is full, for a snapshot, and at the end. In both a record may ask to be
+ * settled when synced (journal_waiter.synced), and whoever needs it asks for a sync of what is settled (journal_sync): what another stream is going
+ * to rest on must not be lost alone.
  * A block has the number of its *commit*, which ends with a sync. So in the mode always each block has a number of its own, and in the others
  * those between two syncs share one: a power cut may take any of them and leave those behind it, and that is a torn tail, no damage.
  *
@@ -43,6 +45,7 @@ struct journal;
 struct journal_waiter {
 	struct link in_journal;
 	void (*settled)(struct journal_waiter *, const struct reason *failure); /* NULL: durable (as the mode has it). May append. */
+	bool synced;                     /* of journal_append: settled when it is on the disk, in every mode, and so is all behind it */
 };
 
 /* Where a stream stands, as recovery found it. */
@@ -87,6 +90,8 @@ void journal_set_snapshot(struct journal *, journal_snapshot_next *, void *user)
 const struct reason *journal_append(struct journal *, struct record *, struct journal_waiter *);
 /* Settled when all that was appended before is. In the same turn's task phase if nothing waits. */
 void journal_barrier(struct journal *, struct journal_waiter *);
+/* Settled when all that is settled now is on the disk, in every mode. */
+void journal_sync(struct journal *, struct journal_waiter *);
 
 /* Before the core's first turn: what was appended is written and synced (in every mode) by plain calls, and settled. NULL: it is, and the
  * journal goes on. */

@@ -25,6 +25,7 @@ struct journal_block {
 	uint32_t records;
 	uint64_t first_sequence, last_sequence, last_stamp_ns;
 	uint8_t chain[RECORD_CHAIN_BYTES]; /* after its last record */
+	bool synced;                     /* it is settled when it is synced, in every mode */
 	struct link waiters;
 };
 
@@ -79,6 +80,7 @@ struct journal {
 	unsigned spare_count;
 	size_t waiting_bytes;
 	struct link due;                 /* barriers that wait for nothing: settled in this turn */
+	struct link syncs;               /* … and those that wait for the next sync */
 
 	/* What is settled, and what is in the file. */
 	struct journal_head head;        /* sequence, stamp, chain: settled; block: synced; segment: written whole */
@@ -86,7 +88,8 @@ struct journal {
 	uint8_t written_chain[RECORD_CHAIN_BYTES]; /* before the next block */
 	uint64_t synced_sequence;
 	bool unsynced;                   /* blocks of the commit head.block + 1 are written */
-	bool wants_sync;                 /* a snapshot waits for it */
+	bool wants_sync;                 /* a snapshot waits for it, or somebody else */
+	bool holds;                      /* the first block is written, and settled only when it is synced */
 	uint64_t bytes_since;            /* written since the last snapshot */
 	int fd;                          /* the last segment; -1: none, or a new one is due */
 	size_t written;                  /* of the header, block or zeros in hand */

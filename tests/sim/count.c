@@ -11,7 +11,7 @@
  *   - the journal as an auditor reads it (count_audit.h) is never over a cap nor below zero, and recovery makes the same of it
  *   - after an end in order that is what the last life showed to its readers
  *   - a drain ends by itself; nobody is told that it is late; nothing is left over
- * In the weaker modes of durability a power cut may take what was acknowledged; then only the order of what is left is looked at. */
+ * In the weaker modes of durability a power cut may take what was acknowledged; what is left adds up all the same, and nothing has to be made good. */
 #include "gateway/counting/change.h"
 #include "gateway/counting/refusal.h"
 #include "gateway/gateway.h"
@@ -34,8 +34,9 @@
 #define GOODBYE_ROUNDS 6u                /* as in gateway/run.c */
 #define PLACES_MOST (2 * CALLS_MOST + 16)
 
-/* Of a run: with caps, much is lowered and raised again just below them; without, just above zero. */
-enum mood { MOOD_ANY, MOOD_HIGH, MOOD_LOW };
+/* Of a run: with caps, much is lowered and raised again just below them; without, just above zero; or what is allowed changes all the time, and
+ * little by little all of it is used. */
+enum mood { MOOD_ANY, MOOD_HIGH, MOOD_LOW, MOOD_RULES };
 
 enum ending { END_DRAIN, END_AT_ONCE, END_DEADLINE, END_KILLED, END_POWER_CUT };
 
@@ -87,14 +88,12 @@ struct counts {
 	unsigned key_first[COUNT_KEYS], key_count;
 	uint64_t places, place_ms[PLACES_MOST]; /* events in their order, and when each was */
 	uint64_t looked[COUNT_SITES];    /* the latest revision that anybody saw */
-	uint64_t lossy[AUDIT_STREAMS_MAX]; /* up to these sequences something may have been lost by choice */
 
 	/* Of the life. */
 	enum config_durability was;      /* of the life before */
 	unsigned first_call;
 	unsigned budget;
 	struct model start, live;
-	uint64_t mended_at;              /* the record of stream 0 behind which nothing is below zero */
 	uint64_t stream_ends[AUDIT_STREAMS_MAX];
 	enum ending ending;
 	bool cuts_between;
@@ -161,6 +160,10 @@ static void change_roll(struct counts *w, struct call *call)
 		call->by[COUNT_ENROLLED] = dice_chance(dice, 75) ? -(int64_t)dice_between(dice, 20, 60) : (int64_t)dice_between(dice, 10, 60);
 		return;
 	}
+	if (w->mood == MOOD_RULES && dice_chance(dice, 80)) {
+		call->by[COUNT_ENROLLED] = (int64_t)dice_between(dice, 1, 6);
+		return;
+	}
 	if (w->mood == MOOD_LOW && dice_chance(dice, 80)) {
 		call->by[COUNT_ENROLLED] = (int64_t)dice_between(dice, 1, 15) * (dice_chance(dice, 55) ? -1 : 1);
 		return;
@@ -186,6 +189,13 @@ static void rules_roll(struct counts *w, struct call *call)
 	if (w->mood == MOOD_HIGH && dice_chance(dice, 80)) {
 		call->sets_cap = true;
 		call->cap = (int64_t)dice_between(dice, 40, 150);
+		return;
+	}
+	if (w->mood == MOOD_RULES && dice_chance(dice, 80)) {
+		call->sets_status = dice_chance(dice, 50);
+		call->sets_cap = !call->sets_status;
+		call->status = dice_chance(dice, 60) ? COUNT_RECRUITING : COUNT_PAUSED;
+		call->cap = call->sets_cap && dice_chance(dice, 60) ? (int64_t)dice_scaled(dice, 1, 600) : COUNT_NO_CAP;
 		return;
 	}
 	if (dice_chance(dice, 30)) {
@@ -264,8 +274,10 @@ static void key_roll(struct counts *w, struct call *call)
 static void call_roll(struct counts *w, struct call *call)
 {
 	struct dice *dice = dice_of(w);
-	const uint64_t which = dice_below(dice, 100);
+	uint64_t which = dice_below(dice, 100);
 
+	if (w->mood == MOOD_RULES && which < 95)
+		which = which < 80 ? 0 : 70;
 	call->site = (unsigned)dice_below(dice, w->site_count);
 	if (which < 66)
 		change_roll(w, call);
@@ -549,10 +561,9 @@ static void client_looks(struct client *client)
 	look(w, call->site, &call->seen);
 	if (call->site != COUNT_ALL)
 		w->looked[call->site] = call->seen.revision;
-	if (w->gateway.workers[0]->counting->journal && journal_settled(w->gateway.workers[0]->counting->journal) >= w->mended_at)
-		for (unsigned kind = 0; kind < COUNT_KINDS; kind++)
-			if (call->seen.n[kind] < 0 || call->seen.count < 0)
-				world_fail(&w->sim->world, "site %u is below zero, though what was lost is mended", call->site);
+	for (unsigned kind = 0; kind < COUNT_KINDS; kind++)
+		if (call->seen.n[kind] < 0 || call->seen.count < 0)
+			world_fail(&w->sim->world, "site %u is below zero", call->site);
 	call->ended = place_next(w);
 	call->answer = CALL_DONE;
 	call_trace(w, call, "looks");
@@ -818,21 +829,6 @@ static struct call *call_found(struct counts *w, uint64_t begun)
 	return call;
 }
 
-static void mend_resolve(struct counts *w, const struct audit_record *record)
-{
-	for (unsigned i = w->first_call; i < w->call_count; i++) {
-		struct call *call = &w->calls[i];
-
-		if (call->kind == CALL_MEND && call->site == record->site && !call->recorded && memcmp(call->by, record->by, sizeof call->by) == 0) {
-			call->recorded = true;
-			call->answer = CALL_DONE;
-			call->ended = w->places;
-			return;
-		}
-	}
-	world_fail(&w->sim->world, "audit: stream %u, record %llu mends what was whole", record->stream, (unsigned long long)record->sequence);
-}
-
 /* Of each call: was it recorded, and may it have been? */
 static void calls_resolve(struct counts *w, const struct audit *audit)
 {
@@ -861,8 +857,6 @@ static void calls_resolve(struct counts *w, const struct audit *audit)
 			if (call->key != COUNT_NONE && !w->keys[call->key].known)
 				w->keys[call->key] = (struct key_answer){ .known = true, .refusal = call->refusal,
 					.token = call->kind == CALL_RESERVE && !call->refusal ? call->token : COUNT_NONE };
-		} else if (record->mends && record->sequence > w->stream_ends[record->stream]) {
-			mend_resolve(w, record);
 		} else if (record->kind == RECORD_EXPIRE && record->sequence > w->stream_ends[record->stream]) {
 			const int token = token_by_number(w, record->reservation);
 
@@ -949,14 +943,13 @@ static void calls_lossy(struct counts *w, const struct audit *audit)
 
 static void life_judge(struct counts *w, bool first)
 {
-	static const uint64_t everything[AUDIT_STREAMS_MAX] = { UINT64_MAX, UINT64_MAX, UINT64_MAX, UINT64_MAX };
 	struct model found;
 	struct audit audit;
 	/* A sync that failed has lost what it was to save, and an end in order is followed by a cut here. */
 	const bool cut = w->ending == END_POWER_CUT || (w->ending != END_KILLED && w->faulty);
 	const bool lossy_now = cut && w->was != CONFIG_DURABILITY_ALWAYS && !first;
 
-	audit_read(&audit, &w->sim->world, w->tokens, lossy_now ? everything : w->lossy);
+	audit_read(&audit, &w->sim->world, w->tokens);
 	gateway_model(w, &found);
 	models_same(w, "what recovery made of the journal", &found, "what an auditor reads", &audit.model);
 	if (!first && w->in_order)
@@ -973,8 +966,6 @@ static void life_judge(struct counts *w, bool first)
 	}
 	w->start = audit.model;
 	memcpy(w->stream_ends, audit.ends, sizeof w->stream_ends);
-	if (lossy_now)
-		memcpy(w->lossy, audit.ends, sizeof w->lossy);
 	audit_free(&audit);
 }
 
@@ -996,13 +987,15 @@ static void recover(struct counts *w, unsigned cores, bool first)
 	w->sim->world.habits.descriptors_spent = 0;
 	w->disk->polite = true;
 	w->was = w->config.count.durability;
-	w->config.count.durability = dice_chance(dice_of(w), w->mood ? 85 : 60) ? CONFIG_DURABILITY_ALWAYS
+	w->config.count.durability = dice_chance(dice_of(w), 50) ? CONFIG_DURABILITY_ALWAYS
 	                             : dice_chance(dice_of(w), 50) ? CONFIG_DURABILITY_EVERYSEC : CONFIG_DURABILITY_MEMORY;
 	world_quiet(&w->sim->world);
 	good = counting_recover(&w->gateway, &fault);
 	world_loud(&w->sim->world);
 	if (!good)
 		world_fail(&w->sim->world, "recovery refuses: %s", fault.sentence);
+	if (w->gateway.counting.lost_count > 0)
+		world_fail(&w->sim->world, "recovery misses what something rests on: %s", fault.sentence);
 	life_judge(w, first);
 }
 
@@ -1095,7 +1088,7 @@ static void life_rolls(struct counts *w)
 
 	w->ending = (enum ending)dice_below(dice, 5);
 	if (dice_chance(dice, 20))
-		w->ending = w->mood == MOOD_HIGH ? END_POWER_CUT : END_DRAIN;
+		w->ending = w->mood == MOOD_HIGH || w->mood == MOOD_RULES ? END_POWER_CUT : END_DRAIN;
 	w->cuts_between = w->ending == END_POWER_CUT && dice_chance(dice, w->mood == MOOD_HIGH ? 80 : 30);
 	config->count.segment_bytes = dice_chance(dice, 50) ? dice_between(dice, 2000, 10000) : 64 << 20;
 	config->timeouts.drain_ms = w->ending == END_DEADLINE ? dice_scaled(dice, 1, 60) : LONG_DRAIN_MS;
@@ -1111,26 +1104,6 @@ static void life_rolls(struct counts *w)
 	w->scarce = dice_chance(dice, 12);
 	w->ended = false;
 	memset(w->core_over, 0, sizeof w->core_over);
-}
-
-/* What is below zero now is made good before anything else. */
-static void mends_expect(struct counts *w)
-{
-	w->mended_at = journal_appended(w->gateway.workers[0]->counting->journal);
-	for (unsigned site = 0; site < COUNT_SITES; site++) {
-		int64_t by[COUNT_KINDS];
-		struct call *call;
-
-		if (!model_missing(&w->start, site, by))
-			continue;
-		call = call_found(w, w->places);
-		call->kind = CALL_MEND;
-		call->site = site;
-		memcpy(call->by, by, sizeof call->by);
-		call->answer = CALL_LOST;
-		call->ended = UINT64_MAX;
-		call_trace(w, call, "to be mended");
-	}
 }
 
 /* A core's clock behind another's, and a disk slow for one stream beside others that are fast. */
@@ -1162,7 +1135,6 @@ static void life(struct counts *w, unsigned cores)
 	w->places++;
 	w->place_ms[w->places] = wall_ms(w);
 	w->first_call = w->call_count;
-	mends_expect(w);
 	clients_open(w);
 	if (w->ending < END_KILLED)
 		stop_open(w);
@@ -1207,7 +1179,7 @@ static void run_rolls(struct counts *w)
 	config_default(config);
 	config->state = "state";
 	config->log.level = CONFIG_LOG_ERROR;
-	w->mood = dice_chance(dice, 60) ? MOOD_ANY : dice_chance(dice, 50) ? MOOD_HIGH : MOOD_LOW;
+	w->mood = dice_chance(dice, 60) ? MOOD_ANY : (enum mood)dice_between(dice, MOOD_HIGH, MOOD_RULES);
 	w->site_count = w->mood ? (unsigned)dice_between(dice, 1, 2) : (unsigned)dice_between(dice, 2, COUNT_SITES);
 	config->limits.sites_max = dice_chance(dice, 80) ? 8 : dice_between(dice, 1, w->site_count);
 	config->limits.changes_max = dice_chance(dice, 75) ? 1000 : dice_between(dice, 1, 4);

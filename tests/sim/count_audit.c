@@ -68,7 +68,6 @@ static void record_add(struct stream_read *stream, const struct record *record)
 		.status = record->status, .cap = record->cap, .rule_changes = record->rule_changes, .amount = record->amount,
 		.outcome = record->outcome, .reservation = record->reservation, .call = number_behind(record->request_id, "call-"),
 		.key = audit_key(record->key),
-		.mends = record->kind == RECORD_CHANGE && record->actor.size == 7 && memcmp(record->actor.bytes, "postern", 7) == 0,
 	};
 }
 
@@ -173,19 +172,18 @@ static int token_of(const struct token *tokens, uint64_t number)
 	return COUNT_NONE;
 }
 
-static void point_judge(struct world *world, const struct audit *audit, const struct token *tokens, const struct audit_record *record, bool mended)
+static void point_judge(struct world *world, const struct audit *audit, const struct token *tokens, const struct audit_record *record)
 {
 	const struct model *model = &audit->model;
 	const struct model_site *site = &model->sites[record->site];
 	/* A confirmation takes the place that was kept for it. */
-	const bool rises = !record->mends && (record->by[COUNT_ENROLLED] > record->by[COUNT_WITHDRAWN] || record->kind == RECORD_RESERVE);
-	const bool keeps = record->kind != RECORD_CONFIRM, lowers = record->stream == 0;
+	const bool rises = record->by[COUNT_ENROLLED] > record->by[COUNT_WITHDRAWN] || record->kind == RECORD_RESERVE;
+	const bool keeps = record->kind != RECORD_CONFIRM;
 
-	/* Another core may raise before, in the one order, core 0 has mended what a loss left. */
 	for (unsigned kind = 0; kind < COUNT_KINDS; kind++)
-		if (site->n[kind] < 0 && (lowers || !mended))
+		if (site->n[kind] < 0)
 			world_fail(world, "audit: below zero in the one order: stream %u, record %llu", record->stream, (unsigned long long)record->sequence);
-	if (model_count(model, record->site) < 0 && (lowers || !mended))
+	if (model_count(model, record->site) < 0)
 		world_fail(world, "audit: a count below zero in the one order: stream %u, record %llu", record->stream, (unsigned long long)record->sequence);
 	if (rises && site->cap != COUNT_NO_CAP &&
 	    model_count(model, record->site) + (keeps ? model_reserved(model, tokens, record->site) : 0) > site->cap)
@@ -249,7 +247,7 @@ static void record_apply(struct world *world, struct audit *audit, const struct 
 	}
 }
 
-void audit_read(struct audit *audit, struct world *world, const struct token *tokens, const uint64_t lossy[AUDIT_STREAMS_MAX])
+void audit_read(struct audit *audit, struct world *world, const struct token *tokens)
 {
 	const int root = disk_directory_root("state", false), journal = disk_directory(root, "journal", false);
 
@@ -280,8 +278,8 @@ void audit_read(struct audit *audit, struct world *world, const struct token *to
 		const struct audit_record *record = &audit->records[i];
 
 		record_apply(world, audit, tokens, record);
-		if (record->sequence > lossy[record->stream] && record->site != COUNT_ALL)
-			point_judge(world, audit, tokens, record, lossy[0] > 0);
+		if (record->site != COUNT_ALL)
+			point_judge(world, audit, tokens, record);
 	}
 }
 

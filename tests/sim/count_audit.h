@@ -22,7 +22,6 @@ struct audit_record {
 	uint64_t reservation;
 	int64_t call;                    /* by its request id; COUNT_NONE */
 	int key;
-	bool mends;                      /* a start's own, of what was lost by choice */
 };
 
 struct audit {
@@ -33,8 +32,8 @@ struct audit {
 	int64_t rule_changes[COUNT_SITES + 1];
 };
 
-/* What was lost by choice was lost up to these sequences: from there on no cap is exceeded, nothing is lowered below zero. */
-void audit_read(struct audit *, struct world *, const struct token *, const uint64_t lossy[AUDIT_STREAMS_MAX]);
+/* Whatever was lost: no cap is exceeded, and nothing is below zero, at any point. */
+void audit_read(struct audit *, struct world *, const struct token *);
 void audit_free(struct audit *);
 
 /* Sites are "a", "b", …; keys "key-N"; request ids "call-N". */

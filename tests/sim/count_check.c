@@ -48,18 +48,6 @@ int64_t model_reserved(const struct model *model, const struct token *tokens, un
 	return sum;
 }
 
-bool model_missing(const struct model *model, unsigned site, int64_t by[COUNT_KINDS])
-{
-	const int64_t *n = model->sites[site].n;
-	int64_t count;
-
-	for (unsigned kind = 0; kind < COUNT_KINDS; kind++)
-		by[kind] = n[kind] < 0 ? -n[kind] : 0;
-	count = count_of(n) + count_of(by);
-	by[COUNT_ENROLLED] += count < 0 ? -count : 0;
-	return by[COUNT_SCREENED] + by[COUNT_ENROLLED] + by[COUNT_RANDOMISED] + by[COUNT_WITHDRAWN] > 0;
-}
-
 static unsigned cause(int refusal)
 {
 	return 1u << refusal;
@@ -181,7 +169,6 @@ static void done(struct model *model, const struct token *tokens, const struct c
 
 	switch (call->kind) {
 	case CALL_CHANGE:
-	case CALL_MEND:
 		for (unsigned kind = 0; kind < COUNT_KINDS; kind++)
 			site->n[kind] += call->by[kind];
 		site->revision++;
@@ -435,7 +422,7 @@ enum history_found history_check(const struct model *start, const struct rules_o
 
 void call_write(char *text, size_t size, const struct call *call)
 {
-	static const char *const kinds[] = { "change", "rules", "reserve", "confirm", "release", "expire", "mend", "look", "whole" };
+	static const char *const kinds[] = { "change", "rules", "reserve", "confirm", "release", "expire", "look", "whole" };
 	static const char *const answers[] = { "lost", "done", "refused", "never" };
 	const int64_t *n = call->kind == CALL_LOOK ? call->seen.n : call->by;
 

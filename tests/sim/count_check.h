@@ -54,7 +54,7 @@ struct key_answer {
 	int token;                       /* COUNT_NONE: no reservation */
 };
 
-enum call_kind { CALL_CHANGE, CALL_RULES, CALL_RESERVE, CALL_CONFIRM, CALL_RELEASE, CALL_EXPIRE, CALL_MEND, CALL_LOOK, CALL_WHOLE };
+enum call_kind { CALL_CHANGE, CALL_RULES, CALL_RESERVE, CALL_CONFIRM, CALL_RELEASE, CALL_EXPIRE, CALL_LOOK, CALL_WHOLE };
 enum call_answer { CALL_LOST /* it may have happened or not */, CALL_DONE, CALL_REFUSED, CALL_NEVER /* it surely did not happen */ };
 
 struct seen {
@@ -105,9 +105,6 @@ enum history_found { HISTORY_GOOD, HISTORY_BAD, HISTORY_UNDECIDED };
 /* *bad: the call that has no moment. Calls that surely did not happen, and reads without an answer, are not among `calls`. */
 enum history_found history_check(const struct model *start, const struct rules_of_run *, struct call **calls, unsigned count,
 	const struct call **bad, uint64_t *tried);
-
-/* What a start has to make good of a site, so that nothing of it is below zero; false: nothing. */
-bool model_missing(const struct model *, unsigned site, int64_t by[COUNT_KINDS]);
 
 /* Words for people. */
 void call_write(char *text, size_t size, const struct call *);

@@ -349,6 +349,7 @@ static void told(const struct node *node)
 {
 	if (!node->snapshot && !node->directory)
 		used->failed = true;
+	used->directory_failed |= node->directory;
 	world_trace(used->world, "disk: EIO on %s", node->directory ? "a directory" : node->snapshot ? "a snapshot" : "a segment");
 }
 

@@ -26,6 +26,7 @@ struct disk {
 	bool polite;                     /* nothing fails, not even by dice: while something is looked at */
 	unsigned write_fails, sync_fails; /* per thousand */
 	bool failed;                     /* a segment was not written or not synced, and that was told */
+	bool directory_failed;           /* a directory was not synced: that of a new segment, or of a snapshot */
 };
 
 struct disk *disk_new(void);

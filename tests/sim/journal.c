@@ -72,6 +72,7 @@ struct waiter {
 	struct writer *stream;
 	uint64_t sequence;               /* 0: a barrier */
 	uint64_t behind;                 /* a barrier: what was appended before it */
+	uint64_t vouched;                /* well settled: no power cut takes what is up to here */
 };
 
 /* ---- appending and settling ---- */
@@ -103,6 +104,8 @@ static void settled(struct journal_waiter *journal_waiter, const struct reason *
 	} else if (waiter->behind > stream->settled_any) {
 		world_fail(world, "a barrier behind record %llu is settled before it", (unsigned long long)waiter->behind);
 	}
+	if (!failure && waiter->vouched > stream->journal->synced_sequence)
+		world_fail(world, "record %llu is said to be synced, and is not", (unsigned long long)waiter->vouched);
 	free(waiter);
 	if (scope_live(&stream->scope) && dice_chance(&stream->dice, 5))
 		append_one(stream);
@@ -135,6 +138,10 @@ static void append_one(struct writer *stream)
 	const struct reason *failure = journal_failure(stream->journal), *refusal;
 
 	record.site = (struct record_text){ site, (size_t)snprintf(site, sizeof site, "%u", entry.site) };
+	if (dice_chance(&stream->dice, 5)) {
+		waiter->waiter.synced = true;
+		waiter->vouched = sequence;
+	}
 	refusal = journal_append(stream->journal, &record, &waiter->waiter);
 	if (refusal != failure)
 		world_fail(&stream->all->sim->world, "the journal says that it would, and then would not");
@@ -156,6 +163,15 @@ static void append_one(struct writer *stream)
 	stream->appended = sequence;
 }
 
+/* Whoever rests on what is settled now has it synced. */
+static void sync_one(struct writer *stream)
+{
+	struct waiter *waiter = waiter_new(stream, 0);
+
+	waiter->behind = waiter->vouched = stream->settled;
+	journal_sync(stream->journal, &waiter->waiter);
+}
+
 static void stream_step(struct task *task)
 {
 	struct writer *stream = owner_of(task, struct writer, task);
@@ -164,6 +180,8 @@ static void stream_step(struct task *task)
 		append_one(stream);
 	if (dice_chance(&stream->dice, 15))
 		journal_barrier(stream->journal, &waiter_new(stream, 0)->waiter);
+	if (dice_chance(&stream->dice, 10))
+		sync_one(stream);
 	if (dice_chance(&stream->dice, stream->rest_percent))
 		timer_set(&stream->timer, dice_scaled(&stream->dice, 1, 400));
 	else
@@ -248,7 +266,9 @@ void sim_journal_rests(struct world *world, const struct journal *journal)
 	if (journal->unsynced && journal->settings.mode == JOURNAL_EVERYSEC && !journal->second.set && !works)
 		world_fail(world, "a quiet core with work left: nothing will sync what is written");
 	if (journal->wants_sync && journal->unsynced && !works)
-		world_fail(world, "a quiet core with work left: a snapshot waits for a sync");
+		world_fail(world, "a quiet core with work left: somebody waits for a sync");
+	if ((journal->holds || !link_alone(&journal->syncs)) && !works)
+		world_fail(world, "a quiet core with work left: what is written waits for its sync");
 	if (journal->snapshot.step == SNAPSHOT_FILLS)
 		world_fail(world, "a quiet core with work left: a snapshot is half full");
 }
@@ -402,7 +422,9 @@ static void streams_end(struct world_journal *w)
 		if (head.sequence != stream->settled && (head.sequence > 0 || !w->disk->failed || synced >= stream->settled))
 			world_fail(&sim->world, "the journal ends with record %llu, and %llu were settled", (unsigned long long)head.sequence,
 			           (unsigned long long)stream->settled);
-		if (whole && !w->disk->failed && w->disk->room == UINT64_MAX && stream->settled != stream->appended && sim->world.habits.descriptors_spent == 0)
+		/* A segment whose directory is not synced takes no record, in the end as before. */
+		if (whole && !w->disk->failed && !w->disk->directory_failed && w->disk->room == UINT64_MAX && stream->settled != stream->appended &&
+		    sim->world.habits.descriptors_spent == 0)
 			world_fail(&sim->world, "an end in order has lost records");
 	}
 }
@@ -417,7 +439,7 @@ static void life(struct world_journal *w)
 	disk_use(w->disk, &sim->world);
 	recover(w, &recovery);
 	sim->world.habits.descriptors_spent = descriptors_spent;
-	w->disk->polite = w->disk->failed = false;
+	w->disk->polite = w->disk->failed = w->disk->directory_failed = false;
 	w->disk->room = UINT64_MAX;
 	w->disk->indirect = dice_chance(dice, 20);
 	/* Which stream's disk has failed would not be known of two. */

@@ -510,6 +510,9 @@ static void decide_request(struct cores *w, struct request *request)
 	case ENTER_SITE:
 		cr_assert_fail("this site is entered");
 		return;
+	case SYNC_SITE:
+		cr_assert_fail("nothing is published here before it is durable");
+		return;
 	case DECIDED:
 		break;
 	}

@@ -407,6 +407,86 @@ Test(cache_decide, nothing_is_handed_out_that_a_crash_could_take_back, .init = b
 	cr_expect_gt(asked(1).grant_site, 0);
 }
 
+Test(cache_decide, who_was_refused_below_zero_is_not_overtaken_by_raises_of_others, .init = begin, .fini = end)
+{
+	struct outcome raise, lower, outcome;
+
+	cr_assert_eq(told_now(rules(W->site[0], true, COUNT_PAUSED, false, 0)), REFUSAL_NONE);
+	cr_assert_eq(told_now(rules(W->site[0], true, COUNT_RECRUITING, false, 0)), REFUSAL_NONE);
+	cr_assert_eq(told_at(change(COUNT_ENROLLED, 5), 0, 0, &raise), REFUSAL_NONE);
+	decider_publish(W->decider, &raise.effect, 1);
+	cr_assert_eq(told_at(change(COUNT_ENROLLED, -5), 0, 0, &lower), REFUSAL_NONE);
+	cr_assert_eq(told_at(change(COUNT_ENROLLED, -5), 0, 0, &outcome), REFUSAL_BELOW_ZERO);
+	cr_expect_eq(asked(1).grant_site, 0, "what core 1 raises is seen before what was lowered");
+	decider_publish(W->decider, &lower.effect, 2);
+	cr_expect_eq(asked(1).grant_site, PERMIT_UNBOUNDED);
+}
+
+/* As the line of another core's, that a power cut may take. */
+static void raised_on_core_1(int64_t by)
+{
+	const struct command command = change(COUNT_ENROLLED, by);
+
+	cr_assert(permits_take(W->permits[1], W->site[0], command.by));
+	cr_assert_eq(count_reserve(W->table, 1, W->site[0]), COUNT_OK);
+	count_apply(W->table, 1, W->site[0], command.by, 1);
+}
+
+Test(cache_decide, where_cores_publish_early_only_what_is_synced_is_lowered, .init = begin, .fini = end)
+{
+	struct command lower = change(COUNT_ENROLLED, -3);
+	struct outcome outcome;
+
+	W->decider->early = true;
+	raised_on_core_1(3);
+	cr_assert_eq(decider_decide(W->decider, &lower, 0, 0, &outcome), SYNC_SITE);
+	raised_on_core_1(4);
+	decider_synced(W->decider, W->site[0]);
+	cr_assert_eq(decider_decide(W->decider, &lower, 0, 0, &outcome), DECIDED);
+	cr_expect_eq(outcome.refusal, REFUSAL_NONE);
+	decider_publish(W->decider, &outcome.effect, 2);
+	lower = change(COUNT_ENROLLED, -1);
+	cr_expect_eq(decider_decide(W->decider, &lower, 0, 0, &outcome), SYNC_SITE, "the four came behind the sync");
+	decider_synced(W->decider, W->site[0]);
+	/* What is recorded in stream 0 itself stands before. */
+	cr_assert_eq(told_now(change(COUNT_ENROLLED, 2)), REFUSAL_NONE);
+	lower = change(COUNT_WITHDRAWN, 6);
+	cr_expect_eq(decider_decide(W->decider, &lower, 0, 0, &outcome), DECIDED);
+	cr_expect_eq(outcome.refusal, REFUSAL_NONE);
+	lower = change(COUNT_SCREENED, -1);
+	cr_expect_neq(decider_decide(W->decider, &lower, 0, 0, &outcome), SYNC_SITE, "there is none, synced or not");
+	decider_forget(W->decider, &lower);
+}
+
+Test(cache_decide, what_others_may_come_to_rest_on_is_told, .init = begin, .fini = end)
+{
+	struct command reserve = { .kind = COMMAND_RESERVE, .site = W->site[0], .amount = 1, .reservation = 7, .expires_ms = 10 };
+	struct outcome outcome;
+	struct effect effect;
+
+	cr_assert_eq(told_now(change(COUNT_ENROLLED, 9)), REFUSAL_NONE);
+	cr_assert_eq(told_at(change(COUNT_ENROLLED, -1), 0, 0, &outcome), REFUSAL_NONE);
+	cr_expect_not(outcome.effect.makes_room, "no cap, no room");
+	decider_publish(W->decider, &outcome.effect, 1);
+	cr_assert_eq(told_at(rules(COUNT_STUDY, NO_STATUS, true, 1000), 0, 0, &outcome), REFUSAL_NONE);
+	cr_expect(outcome.effect.makes_room);
+	decider_publish(W->decider, &outcome.effect, 2);
+	cr_assert_eq(told_at(rules(COUNT_STUDY, NO_STATUS, true, 1000), 0, 0, &outcome), REFUSAL_NONE);
+	cr_expect_not(outcome.effect.makes_room, "it is so already");
+	cr_assert_eq(told_at(change(COUNT_ENROLLED, 1), 0, 0, &outcome), REFUSAL_NONE);
+	cr_expect_not(outcome.effect.makes_room);
+	decider_publish(W->decider, &outcome.effect, 3);
+	cr_assert_eq(told_at(change(COUNT_WITHDRAWN, 1), 0, 0, &outcome), REFUSAL_NONE);
+	cr_expect(outcome.effect.makes_room);
+	decider_publish(W->decider, &outcome.effect, 4);
+	cr_assert_eq(told_at(reserve, 0, 0, &outcome), REFUSAL_NONE);
+	cr_expect_not(outcome.effect.makes_room);
+	decider_publish(W->decider, &outcome.effect, 5);
+	cr_assert(decider_expire(W->decider, 10, &effect));
+	cr_expect(effect.makes_room);
+	decider_publish(W->decider, &effect, 6);
+}
+
 Test(cache_decide, what_was_given_back_after_a_recall_had_told_it_as_spent_can_be_spent, .init = begin, .fini = end)
 {
 	struct permits *p = W->permits[1];

@@ -216,6 +216,72 @@ Test(gateway_journal, the_weaker_modes_settle_what_is_written_and_everysec_syncs
 	}
 }
 
+Test(gateway_journal, what_others_will_rest_on_is_settled_when_synced_in_every_mode_and_so_is_all_behind_it)
+{
+	for (enum journal_mode mode = JOURNAL_EVERYSEC; mode <= JOURNAL_MEMORY; mode++) {
+		struct waited before, rested_on, behind, sync = { .waiter.settled = noted_settled };
+		const struct record record = { .kind = RECORD_RULES, .cap = 7, .cap_before = -1 };
+		struct record rules = record;
+		struct rig r;
+
+		rig_open(&r, mode, 1 << 20, 1 << 30);
+		sync.order = &r.settled;
+		cr_assert_null(appended(&r, &before, 0));
+		settle_all(&r, 1);
+		cr_assert_eq(journal_statistics(r.journal)->syncs, 0);
+		rested_on = (struct waited){ .waiter = { .settled = noted_settled, .synced = true }, .order = &r.settled };
+		cr_assert_null(journal_append(r.journal, &rules, &rested_on.waiter));
+		while (r.journal->step != WRITING)
+			core_turn(&r.core, false);
+		cr_assert_null(appended(&r, &behind, 0));
+		settle_all(&r, 3);
+		cr_assert_eq(rested_on.place, 2);
+		cr_assert_eq(behind.place, 3);
+		cr_assert_eq(journal_statistics(r.journal)->syncs, 1);
+		cr_assert_geq(r.journal->synced_sequence, 2);
+		/* What is settled and not synced is, for who asks. */
+		journal_sync(r.journal, &sync.waiter);
+		settle_all(&r, 4);
+		cr_assert_null(sync.failure);
+		cr_assert_eq(r.journal->synced_sequence, 3);
+		/* Nothing waits for nothing. */
+		sync.place = 0;
+		journal_sync(r.journal, &sync.waiter);
+		cr_assert_eq(sync.place, 0, "never inside the call");
+		core_turn(&r.core, false);
+		cr_assert_eq(sync.place, 5);
+		cr_assert_eq(journal_statistics(r.journal)->syncs, 2);
+		rig_close(&r, NULL, NULL);
+		files_teardown();
+		files_setup();
+	}
+}
+
+Test(gateway_journal, what_waits_for_a_sync_at_the_end_is_settled_by_it)
+{
+	for (unsigned turns = 0; turns < 12; turns++) {
+		struct waited before, rested_on, sync = { .waiter.settled = noted_settled };
+		struct record record = { .kind = RECORD_RULES, .cap = 7, .cap_before = -1 };
+		struct journal_head head;
+		struct rig r;
+
+		rig_open(&r, JOURNAL_MEMORY, 1 << 20, 1 << 30);
+		sync.order = &r.settled;
+		cr_assert_null(appended(&r, &before, 0));
+		settle_all(&r, 1);
+		rested_on = (struct waited){ .waiter = { .settled = noted_settled, .synced = true }, .order = &r.settled };
+		cr_assert_null(journal_append(r.journal, &record, &rested_on.waiter));
+		journal_sync(r.journal, &sync.waiter);
+		for (unsigned i = 0; i < turns; i++)
+			core_turn(&r.core, false);
+		rig_close(&r, NULL, &head);
+		cr_assert(rested_on.place > 0 && !rested_on.failure && sync.place > 0 && !sync.failure, "after %u turns", turns);
+		cr_assert_eq(head.sequence, 2);
+		files_teardown();
+		files_setup();
+	}
+}
+
 struct unceasing {
 	struct journal_waiter waiter;
 	struct rig *rig;
