@@ -32,7 +32,7 @@ class Rows(unittest.TestCase):
         self.assertEqual((status, errors), (0, ""))
         for name, row in rows.ROWS.items():
             self.assertRegex(said, rf"(?m)^{name} +\S")
-            self.assertIn(", ".join(row["contestants"]), said)
+            self.assertIn("; ".join(row["contestants"]), said)
 
     def test_rows_name_servers_and_figures_that_exist(self):
         for name, row in rows.ROWS.items():
