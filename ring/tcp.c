@@ -11,7 +11,7 @@
 #define SLACK_MS 100u
 #define TOGETHER_MS 64u                  /* long waits end on a common grid of these */
 #define TOGETHER_FROM_MS 2048u
-#define STARVED_MS_MIN 1000u             /* without a buffer, before a connection is given up */
+#define STARVED_MS_MORE 1000u            /* without a buffer, longer than any send may wait, before a connection is given up */
 
 static const struct reason *reason_of(int error)
 {
@@ -194,10 +194,10 @@ static void receive_late(struct tcp *t)
 }
 
 /* What the peer sends lies unread in the socket, so he is not late; but a core whose memory is all with peers who wait for
- * memory gets none back unless somebody gives up. */
+ * memory gets none back unless somebody gives up. Not before those have been cut who have it and read nothing: their sends are late first. */
 static bool starved_late(const struct tcp *t)
 {
-	const uint64_t patience_ms = t->wait.ms > STARVED_MS_MIN ? t->wait.ms : STARVED_MS_MIN;
+	const uint64_t patience_ms = (t->wait.ms > t->send_ms ? t->wait.ms : t->send_ms) + STARVED_MS_MORE;
 
 	return t->core->now_ms - t->held_since_ms >= patience_ms && !core_has_buffers(t->core);
 }
