@@ -89,10 +89,11 @@ struct worker {
 	struct worker_goodbyes goodbyes[WORKER_LINES];
 	unsigned tunnel_count;           /* upgraded connections that go through to a service */
 	bool told_drained;
-	_Atomic bool gone;               /* its core answers no messages any more; read by core 0 */
+	_Atomic bool gone;               /* it has drained, and its core may end at any moment; read by core 0 */
 	unsigned drained_count;          /* on core 0: other cores that have no client left */
 	unsigned gather_count;           /* listings of scopes under way (gateway/serve/admin.h) */
 	struct message drained;          /* from this core to core 0 */
+	struct message end;              /* from core 0 to this one: all have drained */
 };
 
 static inline struct worker *worker_of(const struct scope *scope)

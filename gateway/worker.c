@@ -160,18 +160,29 @@ static void tell_drained(struct worker *worker)
 	core_post(&worker->core, 0, &worker->drained);
 }
 
-/* Core 0 goes last: until then a second signal is heard, and the admin socket tells what is still alive. */
+static void end_deliver(struct core *core, struct message *message)
+{
+	(void)message;
+	scope_close(&core->root, &RING_DONE);
+}
+
+/* All end together, when the last has drained: until then core 0 may ask any of them for what it holds of a site, a second signal is
+ * heard, and the admin socket tells what is still alive. */
 static void drained(struct worker *worker)
 {
 	struct gateway *gateway = worker->gateway;
 
 	if (worker->core.index > 0) {
-		counting_leave(worker);
 		tell_drained(worker);
-		scope_close(&worker->core.root, &RING_DONE);
-	} else if (worker->drained_count + 1 == gateway->cores.count) {
-		scope_close(&worker->core.root, &RING_DONE);
+		return;
 	}
+	if (worker->drained_count + 1 < gateway->cores.count)
+		return;
+	for (unsigned i = 1; i < gateway->cores.count; i++) {
+		gateway->workers[i]->end.deliver = end_deliver;
+		core_post(&worker->core, i, &gateway->workers[i]->end);
+	}
+	scope_close(&worker->core.root, &RING_DONE);
 }
 
 static void another_drained(struct core *core, struct message *message)

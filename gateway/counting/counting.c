@@ -520,8 +520,6 @@ void counting_close(struct worker *worker)
 		last = ends_new(counting, &count);
 	journal_close(counting->journal, last, count, &recovery->heads[worker->core.index]);
 	counting->journal = NULL;
-	/* 0 where a sync has failed. */
-	atomic_store(&counting->closed, recovery->heads[worker->core.index].sequence > 0);
 	for (unsigned i = 0; i < count; i++)
 		free((void *)(uintptr_t)last[i].detail.bytes);
 	free(last);
@@ -532,12 +530,6 @@ bool counting_rests(const struct worker *worker)
 	const struct counting *counting = worker->counting;
 
 	return !counting || (counting->under_way + counting->asked == 0 && (!counting->deciding || deciding_rests(counting->deciding)));
-}
-
-void counting_leave(struct worker *worker)
-{
-	if (worker->counting)
-		atomic_store(&worker->counting->left, true);
 }
 
 void counting_fini(struct worker *worker)

@@ -66,8 +66,6 @@ struct counting {
 	bool begun;                      /* its journal has RECORD_START, and so gets RECORD_STOP */
 	unsigned under_way;              /* changes begun here that are not over */
 	unsigned asked;                  /* recalls of core 0 that are not answered yet */
-	_Atomic bool left;               /* it has drained: nothing is under way, and its permits are core 0's */
-	_Atomic bool closed;             /* … and ended: all of its journal is on the disk */
 	struct journal_statistics statistics; /* read by any core */
 	uint64_t request_prefix, request_number;
 	struct deciding *deciding;       /* core 0's; others NULL */
@@ -77,8 +75,6 @@ bool counting_open(struct worker *);     /* worker_open; harmless where no route
 /* The core has ended: what was appended is on the disk, with its end. On the core's thread; core 0 when all others have. */
 void counting_close(struct worker *);
 void counting_fini(struct worker *);
-/* A core other than 0 has drained: it takes no part any more. */
-void counting_leave(struct worker *);
 /* True: nothing of this core's is under way. A draining core ends only then. */
 bool counting_rests(const struct worker *);
 

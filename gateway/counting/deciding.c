@@ -240,12 +240,10 @@ static struct recall *recall_of(struct deciding *d, uint32_t site)
 }
 
 static void recall_over(struct recall *);
-static bool recall_has_left(const struct recall_part *);
 
-/* A core that has ended has synced all when its journal is closed. Meanwhile nobody knows, and the gateway stops. */
 static void sync_answered(struct recall_part *part)
 {
-	if (part->ended && !atomic_load(&part->holder->closed))
+	if (part->ended)
 		part->recall->failure = &COUNTING_ENDS;
 	if (part->failure)
 		part->recall->failure = part->failure;
@@ -256,12 +254,10 @@ static void room_answered(struct recall_part *part)
 	struct recall *recall = part->recall;
 	struct deciding *d = recall->deciding;
 
-	if (part->ended && recall_has_left(part))
-		part->room = permits_recall(part->holder->permits, recall->site);
-	else if (part->ended)
-		d->interrupted = true;
 	/* Of a core that was stopped in the middle there is nothing to book: nothing is decided any more. */
-	if (!part->ended || !d->interrupted)
+	if (part->ended)
+		d->interrupted = true;
+	else
 		decider_recalled(d->decider, recall->site, part->holder->worker->core.index, part->room);
 }
 
@@ -300,7 +296,7 @@ static void part_settled(struct journal_waiter *waiter, const struct reason *fai
 	worker_conn_ended(worker); /* a draining core may have waited for this */
 }
 
-/* A core that has drained touches its permits no more (they are core 0's), and one that is being stopped has no say any more. */
+/* A core that is being stopped has no say any more. */
 static void part_deliver(struct core *to, struct message *message)
 {
 	struct recall_part *part = owner_of(message, struct recall_part, message);
@@ -342,24 +338,6 @@ static void recall_over(struct recall *recall)
 	free(recall);
 }
 
-static bool recall_has_left(const struct recall_part *part)
-{
-	return atomic_load(&part->holder->left);
-}
-
-/* Of a core that has left nothing is asked. */
-static void part_of_who_left(struct recall_part *part)
-{
-	struct recall *recall = part->recall;
-
-	part->ended = true;
-	if (recall->syncs)
-		sync_answered(part);
-	else
-		decider_recalled(recall->deciding->decider, recall->site, part->holder->worker->core.index,
-			permits_recall(part->holder->permits, recall->site));
-}
-
 /* `waiting` waits for it. What core 0 lowers stands behind what it raised itself, which so needs no sync. */
 static void recall_begin(struct deciding *d, uint32_t site, bool syncs, struct change *waiting)
 {
@@ -385,10 +363,6 @@ static void recall_begin(struct deciding *d, uint32_t site, bool syncs, struct c
 			.holder = worker_at(d, i)->counting,
 			.stamp_ns = counting_now_ns(d->counting),
 		};
-		if (recall_has_left(part)) {
-			part_of_who_left(part);
-			continue;
-		}
 		recall->missing++;
 		core_post(&d->counting->worker->core, i, &part->message);
 	}

@@ -736,7 +736,7 @@ static void core_rests(struct world *world, unsigned core)
 			world_fail(world, "a quiet core with work left: call %u is done and its client was not told", client->call->number);
 	}
 	if (w->gateway.workers[core]->draining && scope_live(&w->gateway.workers[core]->core.root) && counting_rests(w->gateway.workers[core]) &&
-	    (core > 0 || w->gateway.workers[0]->drained_count + 1 == w->gateway.cores.count))
+	    (core > 0 ? !atomic_load(&w->gateway.workers[core]->gone) : w->gateway.workers[0]->drained_count + 1 == w->gateway.cores.count))
 		world_fail(world, "a quiet core with work left: nothing is under way on a draining core, and it goes on");
 }
 

@@ -234,7 +234,8 @@ static void gw_sleeps(struct world *world, unsigned core)
 				gw_not_rest(sim, "an idle connection to a server has something to do");
 		}
 	}
-	if (worker->draining && link_alone(&worker->conns) && worker->listeners[0].fd < 0 && (core > 0 || worker->drained_count + 1 == sim->cores.count))
+	if (worker->draining && link_alone(&worker->conns) && worker->listeners[0].fd < 0 &&
+	    (core > 0 ? !atomic_load(&worker->gone) : worker->drained_count + 1 == sim->cores.count))
 		gw_not_rest(sim, "all clients of a draining core have gone, and it goes on");
 }
 
