@@ -324,6 +324,12 @@ static void answer_whole(struct client *c, struct ask *ask)
 		socket_upgraded(c);
 }
 
+/* Told of a request that was not whole: it is late, there is a drain, it was no TLS. It may have been a HEAD: nobody could know. */
+static bool cut_off(const struct client *c)
+{
+	return c->told_close && (c->status == 408 || (c->gw->drain_begun && c->status == 503) || (c->tls && c->status == 400));
+}
+
 static void answers_read(struct client *c)
 {
 	for (;;) {
@@ -334,8 +340,7 @@ static void answers_read(struct client *c)
 			return;
 		}
 		if (c->answered == c->ask_count || (c->told_close && !c->head_seen)) {
-			/* A request that was not whole may have been a HEAD: nobody could know. */
-			if (c->in_at < c->in.n && !(c->told_close && (c->status == 408 || (c->tls && c->status == 400))))
+			if (c->in_at < c->in.n && !cut_off(c))
 				world_fail(world_of(c), "client %u is told more than it asked", c->index);
 			return;
 		}
