@@ -650,6 +650,9 @@ static void conn_ended(struct scope *scope)
 {
 	struct conn *c = owner_of(scope, struct conn, scope);
 	struct worker *worker = c->worker;
+	/* Something was still to be said, or was dropped because it could not be (see carrier_ended), or is to look broken. */
+	const bool cut = c->out->bytes > 0 || c->out->reason || c->wire_out.bytes > 0 || c->wire_out.reason || c->wire_out.refusal ||
+	                 c->tcp.lent_count > 0;
 
 	check(c->magic == CONN_MAGIC && !c->exchange);
 	if (c->secure) {
@@ -662,8 +665,7 @@ static void conn_ended(struct scope *scope)
 		pipe_fini(&c->secure->plain_out);
 		free(c->secure);
 	}
-	/* Something was still to be said, or was dropped because it could not be: see carrier_ended. */
-	if (c->wire_out.bytes > 0 || c->wire_out.refusal || c->tcp.lent_count > 0)
+	if (cut)
 		tcp_abort(&c->tcp);
 	tcp_fini(&c->tcp);
 	pipe_fini(&c->wire_in);
