@@ -166,12 +166,13 @@ static const struct reason *parse_reason(const llhttp_t *parser, const struct pa
 	}
 }
 
-/* Where our own reading of the head and llhttp's differ, one of them is wrong, and a third program may side with either. */
-static bool parsers_agree(const llhttp_t *parser, const struct http1_reader *reader)
+/* Where our own reading of the head and llhttp's differ, one of them is wrong, and a third program may side with either. `fields`
+ * is what llhttp found: a Host may have come out of the target since. */
+static bool parsers_agree(const llhttp_t *parser, const struct http1_reader *reader, unsigned fields)
 {
 	const struct http_head *head = reader->head;
 
-	return head->field_count == reader->lines.fields && parser->http_major == 1 &&
+	return fields == reader->lines.fields && parser->http_major == 1 &&
 	       parser->http_minor == head->version_minor &&
 	       !(parser->flags & F_CHUNKED) == !head->first[HTTP_NAME_TRANSFER_ENCODING] &&
 	       (!(parser->flags & F_CONTENT_LENGTH) || parser->content_length == head->content_length);
@@ -184,6 +185,7 @@ static const struct reason *head_parse(struct http1_reader *reader, const char *
 	const struct reason *reason;
 	llhttp_t parser;
 	llhttp_errno_t error;
+	unsigned fields;
 
 	head->version_minor = (unsigned)(reader->lines.version[7] - '0');
 	http_fields_reserve(head, reader->lines.fields);
@@ -195,8 +197,9 @@ static const struct reason *head_parse(struct http1_reader *reader, const char *
 	if (!parse.complete)
 		return &HTTP_HEAD_REFUSED;
 	head->status = reader->lines.answer ? (unsigned)parser.status_code : 0;
+	fields = head->field_count;
 	reason = strict_settle(head, parse.target, reader->asked, &reader->limits);
-	if (!reason && !parsers_agree(&parser, reader))
+	if (!reason && !parsers_agree(&parser, reader, fields))
 		reason = &HTTP_HEAD_REFUSED;
 	return reason;
 }

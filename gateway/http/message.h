@@ -167,9 +167,10 @@ static inline struct http_text http_known(const struct http_head *head, enum htt
 	return at ? head->fields[at - 1].value : (struct http_text){0};
 }
 
-/* The next field of that name behind `after` (NULL: the first); NULL when there is none. */
+/* For http_known_next: behind `after`, which is not NULL. */
 const struct http_field *http_known_behind(const struct http_head *, enum http_name, const struct http_field *after);
 
+/* The next field of that name behind `after` (NULL: the first); NULL when there is none. */
 static inline const struct http_field *http_known_next(const struct http_head *head, enum http_name name, const struct http_field *after)
 {
 	unsigned at = head->first[name];

@@ -2,7 +2,7 @@
  *
  * Stands above llhttp, whose strict mode still takes a bare LF at the end of a request line, and before it: a bad byte is
  * refused when it comes, not when the head is whole. Two parts, both pure (strict_chunks.h has the third):
- *   strict_head     the lines of a head, byte by byte: line ends, characters, limits; finds where the head ends
+ *   strict_head     the lines of a head, as if byte by byte: line ends, characters, limits; finds where the head ends
  *   strict_settle   the meaning of a head: Host, target, framing, what the connection does next
  *
  * Owner: the struct that embeds them.   Thread: its core's.   Units: bytes.

@@ -142,6 +142,11 @@ Test(http_read, an_absolute_target_replaces_the_host)
 	o = feed("GET https://b/x HTTP/1.0\r\n\r\n", (struct feed){0});
 	cr_assert(http_text_is(http_known(&o.head, HTTP_NAME_HOST), "b"));
 	outcome_free(&o);
+	/* Of HTTP/1.0 none need be there. */
+	o = feed("GET http://b/ HTTP/1.0\r\n\r\n", (struct feed){0});
+	cr_assert_eq(o.reason, NULL);
+	outcome_free(&o);
+
 	o = feed("OPTIONS http://b HTTP/1.1\r\nHost: b\r\n\r\n", (struct feed){0});
 	cr_assert(http_text_is(o.head.path, "*"));
 	outcome_free(&o);
@@ -374,6 +379,15 @@ Test(http_read, each_limit_takes_n_and_refuses_one_more)
 	cr_assert_eq(limited(head, false, limits), &HTTP_FIELDS_TOO_MANY);
 
 	limits = HTTP_LIMITS_USUAL;
+	limits.head_bytes_max = sizeof "HTTP/1.1 200 OK\r\n\r\n" - 1;
+	cr_assert_eq(limited("HTTP/1.1 200 OK\r\n\r\n", true, limits), NULL);
+	for (; limits.head_bytes_max > 0; limits.head_bytes_max--)
+		cr_assert_eq(limited("HTTP/1.1 200 OKK\r\n\r\n", true, limits), &HTTP_HEAD_TOO_LARGE);
+	limits = HTTP_LIMITS_USUAL;
+	/* A method is read up to 24 bytes, and none that is served is as long. */
+	cr_assert_eq(limited("ABCDEFGHIJKLMNOPQRSTUVWX / HTTP/1.1\r\nHost: a\r\n\r\n", false, limits), &HTTP_METHOD_UNKNOWN);
+	cr_assert_eq(limited("ABCDEFGHIJKLMNOPQRSTUVWXY / HTTP/1.1\r\nHost: a\r\n\r\n", false, limits), &HTTP_METHOD_BAD);
+
 	limits.body_bytes_max = 5;
 	cr_assert_eq(limited(POST "Content-Length: 5\r\n\r\nhello", false, limits), NULL);
 	cr_assert_eq(limited(POST "Content-Length: 6\r\n\r\nhello!", false, limits), &HTTP_BODY_TOO_LARGE);
