@@ -184,7 +184,9 @@ const struct config_route *route_find(const struct config *config, struct http_t
 	bool protected = false;
 
 	*refusal = &ROUTE_NONE;
-	for (const struct config_route *route = config->routes; route < config->routes + config->route_count; route++) {
+	for (unsigned i = 0; i < config->route_count; i++) {
+		const struct config_route *route = &config->routes[i];
+
 		if (!route_matches(route, host_name, path))
 			continue;
 		/* Open to all, and behind a route that is not: what that one protects is not given away here. */

@@ -113,7 +113,7 @@ static void tcp_received(struct op *op, const struct completion *completion)
 		else
 			pipe_put(t->in, completion->chunk);
 	}
-	/* An arm that goes on, into a pipe that takes more, wants nothing of us. */
+	/* An arm that goes on, into a pipe that takes more, wants nothing of us: step_receive would let it be. */
 	if (!completion->more || pipe_free(t->in) == 0)
 		task_wake(&t->task);
 }
@@ -294,11 +294,12 @@ static void tcp_sent(struct op *op, const struct completion *completion)
 	check(t->magic == TCP_MAGIC);
 	if (completion->result == -ECANCELED && !op->cancelled)
 		stat_add(&t->core->stats.deadlines_fired, 1);
-	if (completion->result > 0)
+	if (completion->result > 0) {
 		send_advance(t, (uint32_t)completion->result);
-	/* All of it went, and nothing else is to be said: then there is nothing to look at. A connect has lent nothing. */
-	if (completion->result > 0 && t->lent_count == 0 && t->out->bytes == 0 && !t->out->ended)
-		return;
+		/* All of it went, and step_send would find nothing else to say. A connect has lent nothing. */
+		if (t->lent_count == 0 && t->out->bytes == 0 && !t->out->ended)
+			return;
+	}
 	t->sent = completion->result;
 	t->send_noted = true;
 	task_wake(&t->task);

@@ -71,7 +71,7 @@ struct tcp {
 	struct msghdr message;
 	unsigned lent_count;
 	uint32_t send_ms;                /* how long a send may wait */
-	int sent;                        /* note of the last send's completion */
+	int sent;                        /* note of a send's completion that the step has to look at */
 
 	struct sockaddr_storage peer;
 	socklen_t peer_size;

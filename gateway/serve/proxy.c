@@ -112,7 +112,7 @@ static void request_make(struct exchange *x, struct proxy *p)
 	struct http_text client = http_text_of(x->client);
 	struct http_text through = forwarded_for(x, client);
 
-	*to = x->request; /* texts and fields are shared: the exchange's own head is not read for fields afterwards */
+	*to = x->request; /* texts and fields are shared: the exchange's own head is not read for fields afterwards, nor by `first` */
 	to->version_minor = 1;
 	to->keep_alive = true;
 	to->expect_continue = false;     /* the client has been told to continue already */
@@ -190,6 +190,7 @@ static bool attempt(struct exchange *x, struct proxy *p, bool fresh)
 	http1_reader_begin_answer(&p->reader, &x->answer, &x->arena, &limits, &p->request);
 	p->attempts++;
 	answer_wait(x, p, p->sent);
+	/* Without a body only the server has news, and a connection that is lent has none yet. */
 	if (!p->sent)
 		task_wake(&x->task);
 	return true;
@@ -329,7 +330,7 @@ static void write_request_body(struct exchange *x, struct proxy *p)
 	switch (http1_write_body(&p->writer, x->in, &p->upstream->out)) {
 	case HTTP1_DONE:
 		p->sent = true;
-		if (x->request.body != HTTP_BODY_NONE && !x->answered)
+		if (!x->answered)
 			answer_wait(x, p, true);
 		break;
 	case HTTP1_BROKEN:

@@ -179,6 +179,7 @@ static struct upstream_server *server_choose(struct upstream_pool *pool, const c
 {
 	const unsigned count = pool->config->server_count;
 	unsigned chosen = pool->next++ % count;
+	uint64_t seed;
 
 	switch (pool->config->balance) {
 	case CONFIG_ROUND_ROBIN:
@@ -189,8 +190,8 @@ static struct upstream_server *server_choose(struct upstream_pool *pool, const c
 			chosen = less_busy(pool, chosen, (first + i) % count);
 		break;
 	case CONFIG_RANDOM_TWO:
-		chosen = less_busy(pool, (unsigned)(mix(seed_of(client) ^ pool->worker->core.now_ns) % count),
-		                   (unsigned)(mix(seed_of(client) ^ pool->worker->core.now_ns ^ 0x517cc1b727220a95u) % count));
+		seed = seed_of(client) ^ pool->worker->core.now_ns;
+		chosen = less_busy(pool, (unsigned)(mix(seed) % count), (unsigned)(mix(seed ^ 0x517cc1b727220a95u) % count));
 		break;
 	case CONFIG_HASH:
 		chosen = (unsigned)(mix(seed_of(client)) % count);
