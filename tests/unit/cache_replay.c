@@ -22,7 +22,7 @@ static bool snapshot_record(const struct cores *w, unsigned core, struct snapsho
 	struct count_rules rules;
 	struct line line;
 	size_t at;
-	uint32_t number;
+	uint32_t number = 0;
 
 	*record = (struct record){ .sequence = stream->durable, .cap = -1 };
 	for (; s->place[0] == 0 && s->place[1] < SITES; s->place[1]++) {
