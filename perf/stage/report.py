@@ -229,17 +229,20 @@ def goodness(row, one):
 
 def drawing(files):
     """What gnuplot is told: for each row and rival a bar from the least to the most of its ratio, a dot at the median, and a stroke where
-    what is asked is. `files`: (name, kept). Rows stand one below the other, the first on top."""
-    names = []
+    what is asked is. `files`: (name, kept). Rows stand one below the other, the first on top. A bar that goes on beyond the edge has its
+    end written there."""
+    names = {}
     for _, kept in files:
         for name, row in kept["rows"].items():
             for one in ratios(row):
-                if (name, one["rival"]) not in names:
-                    names.append((name, one["rival"]))
+                turned = ", inverted" if row["headline"] in HIGHER_IS_BETTER else ""
+                names.setdefault((name, one["rival"]), f"{name} / {one['rival']}{turned}")
     if not names:
         fail("no ratios are kept there: nothing to draw")
     place = {name: len(names) - i for i, name in enumerate(names)}
-    blocks, plots, asked_lines, most_of_all = [], [], [], 1.0
+    blocks, plots, asked_lines = [], [], []
+    most_of_all = max(goodness(row, one)[2] for _, kept in files for row in kept["rows"].values() for one in ratios(row))
+    edge, beyond = max(1.25, min(most_of_all * 1.05, 3)), []
     for index, (title, kept) in enumerate(files):
         lines = []
         for name, row in kept["rows"].items():
@@ -247,7 +250,8 @@ def drawing(files):
                 middle, least, most, asked = goodness(row, one)
                 y = place[(name, one["rival"])] + (0.5 - (index + 0.5) / len(files)) * 0.5
                 lines.append(f"{middle:.4f} {y:.3f} {least:.4f} {most:.4f}")
-                most_of_all = max(most_of_all, most)
+                if most > edge:
+                    beyond.append(f"set label {quoted(f'→ {most:.2f}')} at {edge:.2f},{y:.3f} left offset 0.5,0")
                 if asked:
                     line = f"{asked:.4f} {place[(name, one['rival'])]}"
                     if line not in asked_lines:
@@ -258,12 +262,13 @@ def drawing(files):
         blocks.append("$asked << END\n" + "\n".join(asked_lines) + "\nEND")
         plots.append("$asked using 1:2:(0):(0.38) with vectors nohead linewidth 2 linecolor rgb '#c03030' title 'asked'")
         plots.append("$asked using 1:2:(0):(-0.38) with vectors nohead linewidth 2 linecolor rgb '#c03030' notitle")
-    tics = ", ".join(f"{quoted(f'{name} / {rival}')} {place[(name, rival)]}" for name, rival in names)
+    tics = ", ".join(f"{quoted(words)} {place[pair]}" for pair, words in names.items())
     return "\n".join([
         f"set terminal svg noenhanced size 960,{120 + 26 * len(names)} font 'sans-serif,12' background rgb 'white'",
-        "set title 'Postern beside the better rival: less is better, 1 is as good; median, and from the least round to the most'",
-        f"set yrange [0.3:{len(names) + 0.7}]", f"set xrange [0:{max(1.25, min(most_of_all * 1.05, 3)):.2f}]",
-        f"set ytics ({tics})", "set grid xtics", "set key outside bottom center horizontal", "set bars 0.4",
+        r'set title "Postern beside the better rival: less is better, 1 is as good\nmedian, and from the least round to the most"',
+        f"set yrange [0.3:{len(names) + 0.7}]", f"set xrange [0:{edge:.2f}]", *beyond, *(["set rmargin 9"] if beyond else []),
+        # One below the other: side by side gnuplot leaves out, without a word, what a long title has no room for.
+        f"set ytics ({tics})", "set grid xtics", "set key outside bottom center vertical maxcols 1", "set bars 0.4",
         f"set arrow from 1,0.3 to 1,{len(names) + 0.7} nohead linewidth 1 linecolor rgb '#808080'",
         *blocks, "plot " + ", \\\n  ".join(plots)]) + "\n"
 

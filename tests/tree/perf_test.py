@@ -5,6 +5,7 @@ No time is looked at and no server is started: that is for whoever has a quiet m
 come out can be said by heart.
 """
 
+import copy
 import json
 import pathlib
 import shutil
@@ -156,13 +157,34 @@ class Kept(unittest.TestCase):
         self.assertIn("0.7000 3.875 0.6250 0.9600", said)
         self.assertEqual(said.count("'perf_kept: "), 2)
         self.assertNotIn("storm", said)
+        self.assertIn("title 'asked'", said)
+        self.assertIn("'cores / postern, 1 core, inverted'", said)
+
+    def test_a_bar_beyond_the_edge_has_its_end_written_there(self):
+        self.assertNotIn("set label", report.drawing([("kept", self.kept)]))
+        kept = copy.deepcopy(self.kept)
+        kept["rows"]["proxy-plain"]["rounds"][0]["postern"]["cpu_us"] = 100
+        said = report.drawing([("kept", kept)])
+        self.assertIn("set xrange [0:3.00]", said)
+        self.assertIn("set label '→ 3.33' at 3.00,4.000 left", said)
 
     @unittest.skipUnless(shutil.which("gnuplot"), "gnuplot is not here: perf/bootstrap gnuplot")
     def test_gnuplot_draws_it(self):
         with tempfile.TemporaryDirectory() as directory:
             path = pathlib.Path(directory) / "kept.svg"
             self.assertEqual(run("plot", KEPT, "-o", path), (0, "", ""))
-            self.assertIn("proxy-plain / haproxy", path.read_text())
+            drawn = path.read_text()
+            self.assertIn("proxy-plain / haproxy", drawn)
+            # The legend, which gnuplot leaves out without a word where it finds no room.
+            self.assertIn(">asked<", drawn)
+            self.assertIn(">perf_kept: ", drawn)
+
+    def test_the_kept_pictures_have_their_legend(self):
+        pictures = list((PERF / "results").glob("*.svg"))
+        self.assertTrue(pictures)
+        for path in pictures:
+            with self.subTest(path.name):
+                self.assertTrue(">asked<" in path.read_text(), f"{path.name} has no legend: draw it anew by perf/plot")
 
 
 class Profiles(unittest.TestCase):
