@@ -1,4 +1,5 @@
 """perf/stage/load.py: perf-load, started and listened to; and the server's calls into the kernel, counted by somebody outside."""
+import contextlib
 import json
 import pathlib
 import re
@@ -28,8 +29,11 @@ class Load:
         return line
 
     def say(self, word):
-        self.process.stdin.write(word + "\n")
-        self.process.stdin.flush()
+        try:
+            self.process.stdin.write(word + "\n")
+            self.process.stdin.flush()
+        except BrokenPipeError:
+            fail(f"the load ended with {self.process.wait()}")
 
     def go(self):
         self.say("go")
@@ -46,6 +50,8 @@ class Load:
     def kill(self):
         self.process.kill()
         self.process.wait()
+        with contextlib.suppress(BrokenPipeError):    # of a word that it did not live to hear
+            self.process.stdin.close()
         Load.alive.discard(self)
 
     def end(self):
@@ -93,7 +99,12 @@ class Calls:
         if not self.process:
             return None
         self.process.send_signal(signal.SIGINT)
-        _, said = self.process.communicate(timeout=PATIENCE_S)
+        try:
+            _, said = self.process.communicate(timeout=PATIENCE_S)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+            fail(f"{self.by}, which counts calls, does not end")
         if self.by == "perf":
             found = {line.split(",")[2].split(":")[1]: line.split(",")[0] for line in said.splitlines() if line.count(",") > 2}
             if not all(value.isdigit() for value in found.values()) or len(found) != 2:

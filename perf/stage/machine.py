@@ -3,10 +3,12 @@
 Times are CPU seconds, memory is bytes. All comes from /proc, whose ticks are a hundredth of a second: a measurement of a second is
 good to one per cent.
 """
+import functools
 import os
 import pathlib
 import re
 import resource
+import signal
 import socket
 import subprocess
 import sys
@@ -16,6 +18,7 @@ TREE = pathlib.Path(__file__).resolve().parent.parent.parent
 DEPS = pathlib.Path(os.environ.get("POSTERN_DEPS", TREE / "deps")).absolute()
 SERVER_CORE, LOAD_CORE = "0", "1"
 PATIENCE_S = 60
+ENDED = "ended before its time"
 TICKS = os.sysconf("SC_CLK_TCK")
 
 
@@ -25,6 +28,19 @@ class Failed(SystemExit):
 
 def fail(text):
     raise Failed(f"perf/{pathlib.Path(sys.argv[0]).name}: {text}")
+
+
+def end_cleans_up():
+    """An end asked for is an end like others: what was started is ended, what was made is removed. A terminal that is closed asks by
+    SIGHUP; nohup has it ignored, and so it stays. While that goes on nobody can ask again and interrupt it."""
+    asking = [each for each in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(each) != signal.SIG_IGN]
+
+    def asked(*_):
+        for each in asking:
+            signal.signal(each, signal.SIG_IGN)
+        fail(ENDED)
+    for each in asking:
+        signal.signal(each, asked)
 
 
 def alone():
@@ -59,12 +75,46 @@ def described():
 
 # ---- processes -----------------------------------------------------------------------------------
 
+GONE = (FileNotFoundError, ProcessLookupError)
+
+
+def of_the_living(look):
+    """A look at a process that has crashed meanwhile is a sentence, and no traceback."""
+    @functools.wraps(look)
+    def looked(pid):
+        try:
+            return look(pid)
+        except GONE:
+            fail(f"process {pid}, or one of its own, is gone: nothing is known of it any more")
+    return looked
+
+
+@of_the_living
 def tree_of(pid):
+    """Parents before their children."""
     pids = [pid]
     for parent in pids:
         for task in pathlib.Path(f"/proc/{parent}/task").iterdir():
-            pids += [int(word) for word in (task / "children").read_text().split()]
+            try:
+                pids += [int(word) for word in (task / "children").read_text().split()]
+            except GONE:
+                pass                                  # a thread that has ended since it was listed: io-wq's come and go
     return pids
+
+
+def kill_tree(process):
+    """At once, and with its children: a master that is killed alone leaves its workers behind. It goes first, and makes no new ones."""
+    try:
+        pids = tree_of(process.pid)
+    except Failed:
+        pids = []
+    process.kill()
+    for pid in pids[1:]:
+        try:
+            os.kill(pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+    process.wait()
 
 
 def stat_seconds(path):
@@ -72,11 +122,13 @@ def stat_seconds(path):
     return (int(fields[11]) + int(fields[12])) / TICKS
 
 
+@of_the_living
 def cpu_seconds(pid):
     """The whole tree. Threads that the kernel makes for a process (io-wq, which syncs files) are threads of it, and are in."""
     return sum(stat_seconds(f"/proc/{child}/stat") for child in tree_of(pid))
 
 
+@of_the_living
 def thread_seconds(pid):
     return {task.name: stat_seconds(task / "stat") for task in pathlib.Path(f"/proc/{pid}/task").iterdir()}
 
@@ -88,6 +140,7 @@ def core_busy_seconds(core):
     return (user + nice + system + irq + softirq + steal) / TICKS
 
 
+@of_the_living
 def memory_bytes(pid):
     """What belongs to the tree: pages of its own, and its share of pages that several have."""
     return 1024 * sum(int(re.search(r"^Pss:\s+(\d+)", pathlib.Path(f"/proc/{child}/smaps_rollup").read_text(), re.M)[1])

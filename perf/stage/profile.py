@@ -9,6 +9,7 @@ import os
 import pathlib
 import re
 import select
+import shutil
 import signal
 import subprocess
 
@@ -47,26 +48,49 @@ class Recorder:
         self.file, self.frequency, self.words, self.process = file, frequency, words, None
 
     def start(self, pid):
+        if not shutil.which("perf"):
+            fail("perf is not here, and nobody else can sample: apt-get install linux-perf")
+        pids = ",".join(map(str, tree_of(pid)))
         # It says when it watches: on a busy machine it may take its time, and the work would be over.
         order, orders = os.pipe()
         answers, answer = os.pipe()
-        self.process = pinned(
-            LOAD_CORE, self.words, "perf", "record", "-q", "-e", "cpu-clock", "-F", self.frequency, "-g", "-o", self.file, "-p",
-            ",".join(map(str, tree_of(pid))), "-D", "-1", f"--control=fd:{order},{answer}", pass_fds=(order, answer),
-            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
-        os.close(order)
-        os.close(answer)
-        os.write(orders, b"enable\n")
-        if not select.select([answers], [], [], PATIENCE_S)[0] or not os.read(answers, 16):
-            self.process.kill()
-            fail(f"perf does not watch (it wants root): {self.process.communicate()[1].strip()}")
         self.pipes = orders, answers                  # open until the end: perf takes a closed one for a mistake
+        try:
+            self.process = pinned(
+                LOAD_CORE, self.words, "perf", "record", "-q", "-e", "cpu-clock", "-F", self.frequency, "-g", "-o", self.file, "-p",
+                pids, "-D", "-1", f"--control=fd:{order},{answer}", pass_fds=(order, answer),
+                stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+        finally:
+            os.close(order)
+            os.close(answer)
+        if not self.watches():
+            self.process.kill()
+            said = self.process.communicate()[1].strip()
+            self.pipes_close()
+            fail(f"perf does not watch (it wants root): {said}")
+
+    def watches(self):
+        orders, answers = self.pipes
+        try:
+            os.write(orders, b"enable\n")
+        except BrokenPipeError:                       # it has ended
+            return False
+        return select.select([answers], [], [], PATIENCE_S)[0] and os.read(answers, 16)
+
+    def pipes_close(self):
+        for each in self.pipes:
+            os.close(each)
 
     def end(self):
         self.process.send_signal(signal.SIGINT)
-        _, said = self.process.communicate(timeout=PATIENCE_S)
-        for each in self.pipes:
-            os.close(each)
+        try:
+            _, said = self.process.communicate(timeout=PATIENCE_S)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+            fail("perf, which samples, does not end")
+        finally:
+            self.pipes_close()
         if self.process.returncode not in (0, -signal.SIGINT):    # having written all, it ends by the signal
             fail(f"perf ended with {self.process.returncode}: {said.strip()}")
 

@@ -14,11 +14,11 @@ import sys
 import time
 
 from stage.load import Load
-from stage.machine import DEPS, LOAD_CORE, SERVER_CORE, TREE, alone, descriptors, fail, insist_free, listens, pinned
+from stage.machine import (DEPS, ENDED, LOAD_CORE, SERVER_CORE, TREE, alone, descriptors, end_cleans_up, fail, insist_free, kill_tree,  # noqa: F401
+                           listens, pinned)
 
 UPSTREAM = 29010
 OURS = ("perf-load", "perf-upstream", "perf-bare")
-ENDED = "ended before its time"
 NAMES = ("nginx", "haproxy", "postern", "postern, durable", "postern, 2 cores", "gorilla", "gin, rwmutex", "gin, atomic", "redis",
          "redis, durable", "bare", "forgets", "repaired", "postern, build 1", "postern, build 2", "postern, build 3", "postern, build 4")
 BUILDS = NAMES[-4:]              # perf/builds: of whoever asks
@@ -135,8 +135,7 @@ def prepare(words):
     words.connections_max = min(9900, (words.files - 200) // 2)
     if subprocess.run([TREE / "perf/bootstrap", *OURS]).returncode:
         sys.exit(1)
-    # An end asked for is an end like others: what was started is ended, what was made is removed.
-    signal.signal(signal.SIGTERM, lambda *_: fail(ENDED))
+    end_cleans_up()
     words.disk.mkdir(parents=True, exist_ok=True)
     return only_one
 
@@ -218,22 +217,30 @@ class Stage:
         fail(f"{name} does not listen on port {port}")
 
     def end(self, name):
-        process = self.processes.pop(name)
-        process.send_signal(signal.SIGTERM)
+        process = self.processes[name]
         try:
-            process.wait(timeout=5)
-        except subprocess.TimeoutExpired:
-            process.send_signal(signal.SIGTERM)      # postern: the second one ends it at once
-            try:
-                process.wait(timeout=5)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+            for _ in range(2):                       # postern: the second one ends it at once
+                process.send_signal(signal.SIGTERM)
+                try:
+                    process.wait(timeout=5)
+                    break
+                except subprocess.TimeoutExpired:
+                    pass
+        finally:
+            if process.poll() is None:
+                kill_tree(process)
+            del self.processes[name]
 
     def end_all(self):
-        Load.kill_all()
-        for name in list(reversed(self.processes)):
-            self.end(name)
+        """Each of them, whatever goes wrong with another; what went wrong first is told afterwards."""
+        wrong = []
+        for end, *of in ((Load.kill_all,), *((self.end, name) for name in reversed(list(self.processes)))):
+            try:
+                end(*of)
+            except BaseException as error:
+                wrong.append(error)
+        if wrong:
+            raise wrong[0]
 
     def pid(self, name):
         return self.processes[name].pid

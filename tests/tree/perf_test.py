@@ -9,9 +9,11 @@ import copy
 import json
 import pathlib
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
+import time
 import unittest
 
 HERE = pathlib.Path(__file__).resolve().parent
@@ -19,7 +21,7 @@ PERF = HERE.parent.parent / "perf"
 KEPT = HERE / "perf_kept.json"
 
 sys.path.insert(0, str(PERF))
-from stage import profile, report, rows, servers  # noqa: E402
+from stage import load, machine, profile, report, rows, servers  # noqa: E402
 
 
 def run(program, *arguments):
@@ -101,6 +103,88 @@ class Words(unittest.TestCase):
                     self.assertEqual((status, said), (1, ""))
                     self.assertIn(words, errors)
         self.assertEqual(run("compare", "table")[0], 1)
+
+
+class Ends(unittest.TestCase):
+    """No server takes part: a shell with a child stands for one."""
+
+    def master(self):
+        process = subprocess.Popen(["sh", "-c", "sleep 60 & echo $!; wait"], stdout=subprocess.PIPE, text=True)
+        self.addCleanup(process.stdout.close)
+        return process, int(process.stdout.readline())
+
+    def is_gone(self, pid):
+        until = time.monotonic() + 10
+        while time.monotonic() < until:
+            try:
+                if pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] == "Z":
+                    return True                       # whoever reaps orphans here has not come by yet
+            except machine.GONE:
+                return True
+            time.sleep(0.01)
+        return False
+
+    def test_who_is_killed_takes_the_children_along(self):
+        process, child = self.master()
+        machine.kill_tree(process)
+        self.assertEqual(process.returncode, -signal.SIGKILL)
+        self.assertTrue(self.is_gone(child))
+
+    def test_each_is_ended_whatever_another_does(self):
+        stage, ended = object.__new__(servers.Stage), []
+        stage.processes = {"one": None, "two": None, "three": None}
+
+        def end(name):
+            ended.append(name)
+            if name != "one":
+                machine.fail(name)
+        stage.end = end
+        with self.assertRaisesRegex(machine.Failed, "three"):
+            stage.end_all()
+        self.assertEqual(ended, ["three", "two", "one"])
+
+    def test_a_process_that_is_gone_is_a_sentence(self):
+        process, _ = self.master()
+        machine.kill_tree(process)
+        for look in (machine.tree_of, machine.cpu_seconds, machine.thread_seconds, machine.memory_bytes):
+            with self.assertRaisesRegex(machine.Failed, f"process {process.pid}, or one of its own, is gone"):
+                look(process.pid)
+        # One that has ended and that nobody has waited for yet still has a name, and no memory.
+        process = subprocess.Popen(["true"])
+        self.assertTrue(self.is_gone(process.pid))
+        with self.assertRaises(machine.Failed):
+            machine.memory_bytes(process.pid)
+        process.wait()
+
+    def test_a_load_that_has_ended_is_a_sentence(self):
+        dead = object.__new__(load.Load)
+        dead.process = subprocess.Popen(["sh", "-c", "exit 3"], stdin=subprocess.PIPE, text=True)
+        dead.process.wait()
+        with self.assertRaisesRegex(machine.Failed, "the load ended with 3"):
+            dead.go()
+        dead.kill()
+
+    def test_an_end_that_is_asked_for_cleans_up(self):
+        text = f"""
+import sys, time
+sys.path.insert(0, {str(PERF)!r})
+from stage import machine
+machine.end_cleans_up()
+try:
+    print("up", flush=True)
+    time.sleep(60)
+finally:
+    print("cleaned up")
+"""
+        for asks in (signal.SIGTERM, signal.SIGHUP):
+            with self.subTest(asks.name), subprocess.Popen([sys.executable, "-B", "-c", text], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                                                           text=True) as process:
+                self.assertEqual(process.stdout.readline(), "up\n")
+                process.send_signal(asks)
+                said, errors = process.communicate(timeout=60)
+                self.assertEqual(said, "cleaned up\n")
+                self.assertIn(machine.ENDED, errors)
+                self.assertEqual(process.returncode, 1)
 
 
 class Kept(unittest.TestCase):
