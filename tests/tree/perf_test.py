@@ -5,7 +5,10 @@ No time is looked at and no server is started: that is for whoever has a quiet m
 come out can be said by heart.
 """
 
+import argparse
 import copy
+import importlib.machinery
+import importlib.util
 import json
 import pathlib
 import shutil
@@ -15,13 +18,14 @@ import sys
 import tempfile
 import time
 import unittest
+import unittest.mock
 
 HERE = pathlib.Path(__file__).resolve().parent
 PERF = HERE.parent.parent / "perf"
 KEPT = HERE / "perf_kept.json"
 
 sys.path.insert(0, str(PERF))
-from stage import load, machine, profile, report, rows, servers  # noqa: E402
+from stage import load, machine, measures, profile, report, rows, servers  # noqa: E402
 
 
 def run(program, *arguments):
@@ -91,6 +95,16 @@ class Words(unittest.TestCase):
             status, said, errors = run("builds", *arguments)
             self.assertEqual((status, said), (1, ""))
             self.assertIn(words, errors)
+
+    def test_the_same_build_twice_is_two_contestants(self):
+        loader = importlib.machinery.SourceFileLoader("builds", str(PERF / "builds"))
+        builds = importlib.util.module_from_spec(importlib.util.spec_from_loader("builds", loader))
+        loader.exec_module(builds)
+        stage = unittest.mock.Mock(processes={})
+        words = argparse.Namespace(builds=[pathlib.Path("/bin/true")] * 2, beside=["nginx"], rounds=3)
+        with unittest.mock.patch.object(measures, "work", lambda stage, row, words, contestant, context: {"cpu_us": contestant["server"]}):
+            got = builds.measure(stage, rows.ROWS["proxy-plain"], words)
+        self.assertEqual(got, [("/bin/true", ["postern, build 1"] * 3), ("/bin/true", ["postern, build 2"] * 3), ("nginx", ["nginx"] * 3)])
 
     def test_what_is_no_kept_run_is_refused(self):
         with tempfile.TemporaryDirectory() as directory:
