@@ -88,6 +88,12 @@ class Words(unittest.TestCase):
         self.refused("--only: apache is in none of these rows; there are: haproxy; nginx; postern", "proxy-plain", "--only", "apache")
         self.refused("--key", "proxy-tls", "--key", "dsa")
 
+    def test_leak_knows_whom_it_sends_clients_to(self):
+        for only, wrong in (("nonsense", "nonsense"), ("postern,nonsense", "nonsense"), ("postern,", ""), ("", "")):
+            status, said, errors = run("leak", "--only", only)
+            self.assertEqual((status, said), (2, ""))
+            self.assertIn(f"--only: no such server: {wrong!r}; there are: forgets, repaired, postern", errors)
+
     def test_builds_compares_two_at_least_in_a_row_of_cpu_time(self):
         for words, arguments in (("no row of perf/compare", ("storm", "a", "b")), ("no row of perf/compare", ("count-durable", "a", "b")),
                                  ("two builds at least", ("proxy-plain", "/bin/true")), ("nowhere is not here", ("proxy-plain", "/bin/true", "nowhere")),
