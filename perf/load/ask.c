@@ -1,21 +1,33 @@
 /* perf/load/ask.c — see ask.h. */
 #include "perf/load/ask.h"
 
+#include "perf/load/fatal.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #define MESSAGE_BYTES 64u
 #define COUNT_ASK_BYTES 256u
+#define HEAD_BYTES_MAX (PATH_BYTES_MAX + 256u)  /* what stands beside the path has less */
+
+void ask_insist_path(const char *path)
+{
+	if (strlen(path) > PATH_BYTES_MAX)
+		FATAL("a path has %u bytes at most, and this one has %zu: %s", PATH_BYTES_MAX, strlen(path), path);
+}
 
 void ask_request(struct work *w, const char *path, size_t body_bytes)
 {
-	char *ask = calloc(1, 512 + body_bytes);
-	int n = snprintf(ask, 512, "%s %s HTTP/1.1\r\nHost: localhost\r\n", body_bytes ? "POST" : "GET", path);
+	char *ask;
+	int n;
 
+	ask_insist_path(path);
+	ask = memory_new(1, HEAD_BYTES_MAX + body_bytes);
+	n = snprintf(ask, HEAD_BYTES_MAX, "%s %s HTTP/1.1\r\nHost: localhost\r\n", body_bytes ? "POST" : "GET", path);
 	if (body_bytes)
-		n += snprintf(ask + n, 512 - (size_t)n, "Content-Type: application/octet-stream\r\nContent-Length: %zu\r\n", body_bytes);
-	n += snprintf(ask + n, 512 - (size_t)n, "\r\n");
+		n += snprintf(ask + n, HEAD_BYTES_MAX - (size_t)n, "Content-Type: application/octet-stream\r\nContent-Length: %zu\r\n", body_bytes);
+	n += snprintf(ask + n, HEAD_BYTES_MAX - (size_t)n, "\r\n");
 	for (size_t i = 0; i < body_bytes; i++)
 		ask[(size_t)n + i] = (char)(33 + i % 90);
 	w->ask = (struct ask){ ask, (size_t)n + body_bytes };
@@ -25,9 +37,9 @@ void ask_request(struct work *w, const char *path, size_t body_bytes)
 void ask_counts(struct work *w, unsigned sites, unsigned posts_of_ten)
 {
 	w->ask_count = 10 * sites;
-	w->asks = calloc(w->ask_count, sizeof *w->asks);
+	w->asks = memory_new(w->ask_count, sizeof *w->asks);
 	for (unsigned i = 0; i < w->ask_count; i++) {
-		char *ask = w->asks[i].bytes = malloc(COUNT_ASK_BYTES), site[32];
+		char *ask = w->asks[i].bytes = memory_new(1, COUNT_ASK_BYTES), site[32];
 		bool raises = (i + i / sites) % 10 < posts_of_ten;
 		int name = snprintf(site, sizeof site, "site-%04u", i % sites);
 
@@ -46,10 +58,11 @@ void ask_counts(struct work *w, unsigned sites, unsigned posts_of_ten)
 void ask_message(struct work *w, const char *path)
 {
 	static const unsigned char MASK[4] = { 0x37, 0xfa, 0x21, 0x3d };
-	unsigned char *frame = calloc(1, 6 + MESSAGE_BYTES);
+	unsigned char *frame = memory_new(1, 6 + MESSAGE_BYTES);
 
-	w->upgrade.bytes = calloc(1, 512);
-	w->upgrade.size = (size_t)snprintf(w->upgrade.bytes, 512,
+	ask_insist_path(path);
+	w->upgrade.bytes = memory_new(1, HEAD_BYTES_MAX);
+	w->upgrade.size = (size_t)snprintf(w->upgrade.bytes, HEAD_BYTES_MAX,
 		"GET %s HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
 		"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n", path);
 	frame[0] = 0x81;                                /* text, whole */

@@ -9,4 +9,14 @@
 
 #define FATAL(...) (fprintf(stderr, "perf/load: " __VA_ARGS__), fputc('\n', stderr), exit(1))
 
+/* Zeroed. Whoever needs it cannot go on without it. */
+static inline void *memory_new(size_t count, size_t size)
+{
+	void *memory = calloc(count, size);
+
+	if (!memory)
+		FATAL("no memory: %zu times %zu bytes", count, size);
+	return memory;
+}
+
 #endif

@@ -14,7 +14,7 @@ static_assert((LINE_PIECES_MAX - 1) * CHUNK_BYTES >= LINE_SEND_BYTES, "what is g
 
 void lines_init(struct lines *lines, struct core *core, uint16_t port, SSL_CTX *tls)
 {
-	*lines = (struct lines){ .core = core, .tls = tls, .between = tls ? tls_between_new() : NULL, .scratch = malloc(LINE_READ_BYTES) };
+	*lines = (struct lines){ .core = core, .tls = tls, .between = tls ? tls_between_new() : NULL, .scratch = memory_new(1, LINE_READ_BYTES) };
 	lines->to = (struct sockaddr_in){ .sin_family = AF_INET, .sin_port = htons(port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
 }
 

@@ -177,9 +177,9 @@ void load_open(struct load *l, struct core *core)
 	task_init(&l->task, &l->scope, "load", load_step);
 	l->work.done = unit_done;
 	l->busy_max = l->once ? LOAD_OPENING_MAX : l->client_count;
-	l->clients = calloc(l->client_count, sizeof *l->clients);
-	l->resting = calloc(l->client_count, sizeof *l->resting);
-	l->samples = calloc(LOAD_SAMPLES_MAX, sizeof *l->samples);     /* touched only as far as it is used */
+	l->clients = memory_new(l->client_count, sizeof *l->clients);
+	l->resting = memory_new(l->client_count, sizeof *l->resting);
+	l->samples = memory_new(LOAD_SAMPLES_MAX, sizeof *l->samples);     /* touched only as far as it is used */
 	for (unsigned i = 0; i < l->client_count; i++) {
 		client_init(&l->clients[i], &l->work);
 		l->resting[l->resting_count++] = &l->clients[i];

@@ -68,6 +68,15 @@ struct options {
 	bool resume, realtime, plain;
 };
 
+static int version_of(const char *text)
+{
+	if (strcmp(text, "1.2") == 0)
+		return TLS1_2_VERSION;
+	if (strcmp(text, "1.3") == 0)
+		return TLS1_3_VERSION;
+	FATAL("--version is 1.2 or 1.3, and not %s", text);
+}
+
 static void options_read(struct options *o, int argc, char **argv)
 {
 	static const struct option OPTIONS[] = { { "port", required_argument, NULL, 'p' }, { "clients", required_argument, NULL, 'c' },
@@ -88,7 +97,7 @@ static void options_read(struct options *o, int argc, char **argv)
 		case 's': o->seconds = atof(optarg); break;
 		case 'w': o->warm = atof(optarg); break;
 		case 'u': o->path = optarg; break;
-		case 'v': o->version = strcmp(optarg, "1.2") == 0 ? TLS1_2_VERSION : TLS1_3_VERSION; break;
+		case 'v': o->version = version_of(optarg); break;
 		case 'g': o->groups = optarg; break;
 		case 'r': o->resume = true; break;
 		case 'R': o->rate = atof(optarg); break;
@@ -123,7 +132,7 @@ static void work_fill(struct work *w, const struct options *o)
 	w->resume = o->resume;
 	w->heard = sockets_heard;
 	if (w->kind == WORK_RUDE) {
-		w->rude = calloc(1, sizeof *w->rude);
+		w->rude = memory_new(1, sizeof *w->rude);
 		if (w->lines->tls)
 			w->rude->hello.bytes = tls_hello_new(w->lines->tls, &w->rude->hello.size);
 	}

@@ -1,6 +1,7 @@
 /* perf/load/sockets.c — see sockets.h. */
 #include "perf/load/sockets.h"
 
+#include "perf/load/ask.h"
 #include "perf/load/fatal.h"
 
 #include <string.h>
@@ -37,8 +38,9 @@ static void pusher_asks(struct pusher *p, const char *target)
 {
 	/* As long as a sentence to a patient is. */
 	static const char BODY[] = "{\"body\": {\"text\": \"Your diary for today is still open. It takes about five minutes.\"}}";
-	char *ask = calloc(1, 1024);
+	char *ask = memory_new(1, 1024);
 
+	ask_insist_path(target);
 	free(p->work.ask.bytes);
 	p->work.ask.bytes = ask;
 	p->work.ask.size = (size_t)snprintf(ask, 1024,

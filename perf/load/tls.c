@@ -47,7 +47,7 @@ char *tls_hello_new(SSL_CTX *context, size_t *size)
 	n = BIO_get_mem_data(out, &bytes);
 	if (n <= 0)
 		FATAL("OpenSSL makes no ClientHello");
-	hello = memcpy(malloc((size_t)n), bytes, (size_t)n);
+	hello = memcpy(memory_new(1, (size_t)n), bytes, (size_t)n);
 	*size = (size_t)n;
 	SSL_free(tls);
 	return hello;
