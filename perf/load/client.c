@@ -176,7 +176,6 @@ static bool answer_take(struct client *c, const char *bytes, size_t n)
 		} else {
 			used = c->left < n ? c->left : n;
 			c->left -= used;
-			c->work->body_bytes += used;
 		}
 		bytes += used;
 		n -= used;

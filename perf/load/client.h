@@ -62,7 +62,7 @@ struct work {
 	void (*done)(struct client *);  /* a unit has ended, well or not; the client is at rest */
 	void (*heard)(struct client *); /* WORK_SOCKETS: a whole message has come */
 
-	uint64_t units, errors, full, resumed, tickets, body_bytes;
+	uint64_t units, errors, full, resumed, tickets;
 	uint64_t pings;           /* that were answered with a pong */
 	uint64_t ended_by_server; /* WORK_SOCKETS: closed without being asked */
 	const char *key_exchange; /* of the first handshake: X25519, P-256; NULL: none yet */

@@ -240,11 +240,11 @@ void load_tell(struct load *l, uint64_t elapsed_ns, double cpu)
 {
 	load_sort(l);
 	printf("{\"units\": %llu, \"seconds\": %.6f, \"errors\": %llu, \"first_error\": \"%s\", \"key_exchange\": \"%s\", "
-	       "\"full\": %llu, \"resumed\": %llu, \"tickets\": %llu, \"body_bytes\": %llu, \"connected\": %u, \"cpu_s\": %.6f, \"p50_us\": %.1f, \"p99_us\": %.1f, "
-	       "\"p999_us\": %.1f, \"max_us\": %.1f, \"owed\": %llu}\n",
+	       "\"full\": %llu, \"resumed\": %llu, \"tickets\": %llu, \"connected\": %u, \"cpu_s\": %.6f, "
+	       "\"p50_us\": %.1f, \"p99_us\": %.1f, \"p999_us\": %.1f, \"max_us\": %.1f, \"owed\": %llu}\n",
 		(unsigned long long)l->work.units, (double)elapsed_ns / 1e9, (unsigned long long)l->work.errors, l->work.first_error,
 		l->work.key_exchange ? l->work.key_exchange : "", (unsigned long long)l->work.full,
-		(unsigned long long)l->work.resumed, (unsigned long long)l->work.tickets, (unsigned long long)l->work.body_bytes, load_connected(l), cpu, load_sample_us(l, 0.5), load_sample_us(l, 0.99),
-		load_sample_us(l, 0.999), load_sample_us(l, 1), (unsigned long long)l->owed);
+		(unsigned long long)l->work.resumed, (unsigned long long)l->work.tickets, load_connected(l), cpu,
+		load_sample_us(l, 0.5), load_sample_us(l, 0.99), load_sample_us(l, 0.999), load_sample_us(l, 1), (unsigned long long)l->owed);
 	fflush(stdout);
 }

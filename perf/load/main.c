@@ -187,7 +187,7 @@ static void run_measured(struct load *l, const struct options *o, struct words *
 	double cpu;
 
 	load_run(l, (uint64_t)(o->warm * 1e9));
-	l->work.units = l->work.full = l->work.resumed = l->work.tickets = l->work.body_bytes = 0;
+	l->work.units = l->work.full = l->work.resumed = l->work.tickets = 0;
 	puts("ready");
 	fflush(stdout);
 	if (!words_next(words))

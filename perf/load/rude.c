@@ -6,7 +6,6 @@
 
 /* What rude clients do, one after the other. Frames are masked by four zeros. */
 struct manner {
-	const char *sentence;
 	enum leaves_at at;
 	enum line_leaves by;
 	const char *last;                /* what is said last, behind the upgrade; NULL: as much as the socket takes */
@@ -21,21 +20,21 @@ struct manner {
 static_assert(8 + FLOOD_BYTES <= PIPE_COPY_BYTES_MAX, "a frame of a flood is never refused");
 
 static const struct manner MANNERS[] = {
-	{ "half a ClientHello, reset", LEAVES_HELLO, LINE_RESETS, LAST("") },
-	{ "upgraded, a message, reset", LEAVES_UPGRADED, LINE_RESETS, LAST("\x81\x85" ZEROS "hello") },
-	{ "upgraded, a message, FIN", LEAVES_UPGRADED, LINE_FINISHES, LAST("\x81\x85" ZEROS "hello") },
-	{ "upgraded, a message, and never heard of again", LEAVES_UPGRADED, LINE_VANISHES, LAST("\x81\x85" ZEROS "hello") },
-	{ "a handshake, reset", LEAVES_SHAKEN, LINE_RESETS, LAST("") },
-	{ "half a frame, reset", LEAVES_UPGRADED, LINE_RESETS, LAST("\x81\x85" ZEROS "he") },
-	{ "half a frame's header, FIN", LEAVES_UPGRADED, LINE_FINISHES, LAST("\x81\x85\0") },
-	{ "half a message, FIN", LEAVES_UPGRADED, LINE_FINISHES, LAST("\x01\x83" ZEROS "hel") },
-	{ "half a message, reset", LEAVES_UPGRADED, LINE_RESETS, LAST("\x01\x83" ZEROS "hel\x00\x81" ZEROS "l") },
-	{ "half an upgrade, FIN", LEAVES_ASKING, LINE_FINISHES, LAST("") },
-	{ "an upgrade whose answer nobody waits for, reset", LEAVES_ASKED, LINE_RESETS, LAST("") },
-	{ "Close, reset", LEAVES_UPGRADED, LINE_RESETS, LAST("\x88\x82" ZEROS "\x03\xe8") },
-	{ "Close, and never heard of again", LEAVES_UPGRADED, LINE_VANISHES, LAST("\x88\x82" ZEROS "\x03\xe8") },
-	{ "half a frame, and never heard of again", LEAVES_UPGRADED, LINE_VANISHES, LAST("\x81\x85" ZEROS "he") },
-	{ "messages whose echoes are never read", LEAVES_UPGRADED, LINE_VANISHES, NULL, 0 },
+	{ LEAVES_HELLO, LINE_RESETS, LAST("") },                                          /* half a ClientHello, reset */
+	{ LEAVES_UPGRADED, LINE_RESETS, LAST("\x81\x85" ZEROS "hello") },                 /* upgraded, a message, reset */
+	{ LEAVES_UPGRADED, LINE_FINISHES, LAST("\x81\x85" ZEROS "hello") },               /* upgraded, a message, FIN */
+	{ LEAVES_UPGRADED, LINE_VANISHES, LAST("\x81\x85" ZEROS "hello") },               /* upgraded, a message, and never heard of again */
+	{ LEAVES_SHAKEN, LINE_RESETS, LAST("") },                                         /* a handshake, reset */
+	{ LEAVES_UPGRADED, LINE_RESETS, LAST("\x81\x85" ZEROS "he") },                    /* half a frame, reset */
+	{ LEAVES_UPGRADED, LINE_FINISHES, LAST("\x81\x85\0") },                           /* half a frame's header, FIN */
+	{ LEAVES_UPGRADED, LINE_FINISHES, LAST("\x01\x83" ZEROS "hel") },                 /* half a message, FIN */
+	{ LEAVES_UPGRADED, LINE_RESETS, LAST("\x01\x83" ZEROS "hel\x00\x81" ZEROS "l") }, /* half a message, reset */
+	{ LEAVES_ASKING, LINE_FINISHES, LAST("") },                                       /* half an upgrade, FIN */
+	{ LEAVES_ASKED, LINE_RESETS, LAST("") },                                          /* an upgrade whose answer nobody waits for, reset */
+	{ LEAVES_UPGRADED, LINE_RESETS, LAST("\x88\x82" ZEROS "\x03\xe8") },              /* Close, reset */
+	{ LEAVES_UPGRADED, LINE_VANISHES, LAST("\x88\x82" ZEROS "\x03\xe8") },            /* Close, and never heard of again */
+	{ LEAVES_UPGRADED, LINE_VANISHES, LAST("\x81\x85" ZEROS "he") },                  /* half a frame, and never heard of again */
+	{ LEAVES_UPGRADED, LINE_VANISHES, NULL, 0 },                                      /* messages whose echoes are never read */
 };
 
 void rude_starts(struct client *c)
