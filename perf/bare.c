@@ -12,6 +12,7 @@
  *
  * Owner: the process.   Thread: one.   Units: bytes.   Errors: exit 1 with a sentence; a broken connection is dropped.
  * Limits: CONNECTIONS_MAX.   Source: none.                                                                                 */
+#include "perf/fatal.h"
 #include "ring/listener.h"
 #include "ring/pipe.h"
 #include "ring/tcp.h"
@@ -22,8 +23,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-#define FATAL(...) (fprintf(stderr, "perf/bare: " __VA_ARGS__), fputc('\n', stderr), exit(1))
 
 #define CONNECTIONS_MAX 16384u
 #define BUFFERS 256u                     /* as many as Postern lends */
@@ -93,10 +92,8 @@ static void line_step(struct task *task)
 
 static void line_accepted(struct listener *listener, int fd)
 {
-	struct line *l = calloc(1, sizeof *l);
+	struct line *l = memory_new(1, sizeof *l);
 
-	if (!l)
-		FATAL("no memory for a connection");
 	l->listener = listener;
 	scope_open(&l->scope, &listener->core->root, &line_kind);
 	pipe_init(&l->in, &listener->core->pool, PIPE_BYTES_MAX);

@@ -9,6 +9,8 @@
  *
  * Owner: the process.   Thread: one.   Units: bytes.   Errors: exit 1 with a sentence; a broken connection is dropped.
  * Limits: a head of HEAD_BYTES_MAX; WebSocket frames below 126 bytes.   Source: RFC 9112, RFC 6455.                      */
+#include "perf/fatal.h"
+
 #include <openssl/evp.h>
 
 #include <errno.h>
@@ -24,8 +26,6 @@
 #include <sys/epoll.h>
 #include <sys/socket.h>
 #include <unistd.h>
-
-#define FATAL(...) (fprintf(stderr, "perf/upstream: " __VA_ARGS__), fputc('\n', stderr), exit(1))
 
 #define HEAD_BYTES_MAX 8192u
 #define LARGE_BYTES (1u << 20)
@@ -220,7 +220,7 @@ static void upstream_accept(const struct upstream *u)
 	int fd, on = 1;
 
 	while ((fd = accept4(u->listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC)) >= 0) {
-		struct line *l = calloc(1, sizeof *l);
+		struct line *l = memory_new(1, sizeof *l);
 
 		l->fd = fd;
 		setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
@@ -231,7 +231,7 @@ static void upstream_accept(const struct upstream *u)
 
 int main(int argc, char **argv)
 {
-	struct upstream u = { .epoll = epoll_create1(EPOLL_CLOEXEC), .large = malloc(LARGE_BYTES), .dropped = malloc(LARGE_BYTES) };
+	struct upstream u = { .epoll = epoll_create1(EPOLL_CLOEXEC), .large = memory_new(1, LARGE_BYTES), .dropped = memory_new(1, LARGE_BYTES) };
 	struct sockaddr_in at = { .sin_family = AF_INET, .sin_port = htons((uint16_t)(argc == 2 ? atoi(argv[1]) : 0)) };
 	int on = 1;
 

@@ -1,7 +1,7 @@
 /* perf/load/ask.c — see ask.h. */
 #include "perf/load/ask.h"
 
-#include "perf/load/fatal.h"
+#include "perf/fatal.h"
 
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,7 +1,7 @@
 /* perf/load/client.c — see client.h. client_step is where a client is led from step to step. */
 #include "perf/load/client.h"
 
-#include "perf/load/fatal.h"
+#include "perf/fatal.h"
 #include "perf/load/rude.h"
 
 #include <string.h>

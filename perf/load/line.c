@@ -1,7 +1,7 @@
 /* perf/load/line.c — see line.h. line_step is the whole of it: the client looks, then sending, receiving, going. */
 #include "perf/load/line.h"
 
-#include "perf/load/fatal.h"
+#include "perf/fatal.h"
 #include "perf/load/tls.h"
 
 #include <errno.h>

@@ -1,7 +1,7 @@
 /* perf/load/load.c — see load.h. */
 #include "perf/load/load.h"
 
-#include "perf/load/fatal.h"
+#include "perf/fatal.h"
 
 #include <sys/resource.h>
 

@@ -23,8 +23,8 @@
  *
  * Owner: the process.   Thread: one.   Units: seconds as given.   Errors: exit 1 with a sentence.
  * Limits: CHUNKS_MAX; those of load.h and client.h.   Source: none.                                                      */
+#include "perf/fatal.h"
 #include "perf/load/ask.h"
-#include "perf/load/fatal.h"
 #include "perf/load/load.h"
 #include "perf/load/rude.h"
 #include "perf/load/sockets.h"
@@ -218,7 +218,7 @@ int main(int argc, char **argv)
 	/* The few whose waiting is measured come before the many who make the noise, or it is our own scheduler that is
 	 * measured. Where that is not allowed the figure holds both, and is said to. */
 	if (o.realtime && sched_setscheduler(0, SCHED_FIFO, &(struct sched_param){ .sched_priority = 10 }) != 0)
-		fprintf(stderr, "perf/load: no real-time priority (%s): latencies include the load's own waiting\n", strerror(errno));
+		fprintf(stderr, "perf-load: no real-time priority (%s): latencies include the load's own waiting\n", strerror(errno));
 	if (!core_open(&core, &(struct core_options){ .cores = &cores, .buffer_count = buffers_for(o.clients), .chunks_max = CHUNKS_MAX }, &fault))
 		FATAL("%s", fault.sentence);
 

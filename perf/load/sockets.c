@@ -1,8 +1,8 @@
 /* perf/load/sockets.c — see sockets.h. */
 #include "perf/load/sockets.h"
 
+#include "perf/fatal.h"
 #include "perf/load/ask.h"
-#include "perf/load/fatal.h"
 
 #include <string.h>
 

@@ -1,7 +1,7 @@
 /* perf/load/tls.c — see tls.h. */
 #include "perf/load/tls.h"
 
-#include "perf/load/fatal.h"
+#include "perf/fatal.h"
 #include "perf/load/line.h"
 
 #include <openssl/err.h>

@@ -1,7 +1,7 @@
 /* perf/load/words.c — see words.h. */
 #include "perf/load/words.h"
 
-#include "perf/load/fatal.h"
+#include "perf/fatal.h"
 
 #include <string.h>
 #include <unistd.h>
