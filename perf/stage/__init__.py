@@ -4,6 +4,7 @@
     servers    who takes part: commands, configurations, ports
     load       perf-load, started and listened to; calls into the kernel, counted from outside
     measures   how one figure is taken
+    profile    where a server's CPU time goes: samples, and whose work each is
     rows       what is measured: the table of rows
     report     medians, ratios, tables, pictures; from what a run has kept
 """
