@@ -13,6 +13,7 @@ import os
 import statistics
 import time
 
+from stage.counts import raise_sites
 from stage.load import Calls, Load
 from stage.machine import (SERVER_CORE, core_busy_seconds, cpu_seconds, fail, kernel_bytes, memory_bytes, syncs_per_second,
                            thread_seconds)
@@ -61,7 +62,9 @@ def times(told):
 
 
 def begin(stage, row, words, contestant, *more, **changes):
-    load = Load(words, *load_arguments(row, words, contestant, **changes), "--seconds", words.seconds, "--warm", words.warm, *more)
+    arguments = load_arguments(row, words, contestant, **changes)
+    raise_sites(stage, row, words, contestant, arguments)
+    load = Load(words, *arguments, "--seconds", words.seconds, "--warm", words.warm, *more)
     load.line()                                       # "ready": nothing is in flight
     time.sleep(0.05)                                  # what the server still does about the last goodbyes
     return load
@@ -146,7 +149,9 @@ def cores(stage, row, words, contestant, context):
     if server in stage.processes:
         stage.end(server)
     stage.start(server, cores=",".join(str(core) for core in range(count)))
-    loads = [Load(words, *load_arguments(row, words, contestant), "--seconds", words.seconds, "--warm", words.warm, core=core)
+    arguments = load_arguments(row, words, contestant)
+    raise_sites(stage, row, words, contestant, arguments)
+    loads = [Load(words, *arguments, "--seconds", words.seconds, "--warm", words.warm, core=core)
              for core in load_cores(count)]
     for load in loads:
         load.line()

@@ -148,6 +148,7 @@ class Stage:
         self.directory, self.words = directory, words
         self.processes, self.commands = {}, {}
         self.recorder = None             # perf/profile's: it samples while a measure watches
+        self.raised = set()              # the processes whose sites have a count (counts.py)
         self.environment = {**os.environ, "LD_LIBRARY_PATH": f"{DEPS}/haproxy/lib:{DEPS}/redis/lib"}
         directory.chmod(0o755)           # nginx's worker is another user, when this one is root and its configuration says nothing
         subprocess.run([TREE / "tools/certificates", directory], check=True)

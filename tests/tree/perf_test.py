@@ -8,9 +8,11 @@ come out can be said by heart.
 import json
 import pathlib
 import shutil
+import socketserver
 import subprocess
 import sys
 import tempfile
+import threading
 import unittest
 
 HERE = pathlib.Path(__file__).resolve().parent
@@ -18,7 +20,7 @@ PERF = HERE.parent.parent / "perf"
 KEPT = HERE / "perf_kept.json"
 
 sys.path.insert(0, str(PERF))
-from stage import profile, report, rows, servers  # noqa: E402
+from stage import counts, profile, report, rows, servers  # noqa: E402
 
 
 def run(program, *arguments):
@@ -63,6 +65,31 @@ class Rows(unittest.TestCase):
         self.assertTrue(said.startswith("not here: gin, nginx, redis. "), said)
         self.assertIn("tools/bootstrap && perf/bootstrap gin redis", said)
         self.assertIsNone(servers.missing(["postern", "bare"]))
+
+
+class Counts(unittest.TestCase):
+    """What a server answers about a site, read by who is to see that there is something to read."""
+
+    def answered(self, answer):
+        class Handler(socketserver.StreamRequestHandler):
+            def handle(self):
+                self.rfile.readline()
+                self.wfile.write(answer)
+
+        server = socketserver.TCPServer(("127.0.0.1", 0), Handler)
+        thread = threading.Thread(target=server.handle_request)
+        thread.start()
+        self.addCleanup(server.server_close)
+        self.addCleanup(thread.join)
+        return server.server_address[1]
+
+    def test_a_count_is_told_from_none(self):
+        self.assertEqual(counts.asked_redis(self.answered(b"$2\r\n20\r\n"), "site-0000"), 20)
+        self.assertEqual(counts.asked_redis(self.answered(b"$-1\r\n"), "site-0000"), 0)
+        for number in (20, 0):
+            body = b'{"count":%d}' % number
+            head = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body)
+            self.assertEqual(counts.asked_http(self.answered(head + body), "site-0000"), number)
 
 
 class Words(unittest.TestCase):
