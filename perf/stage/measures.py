@@ -5,6 +5,7 @@ A measure is called as measure(stage, row, words, contestant, context) and gives
     cpu_us      server CPU time for a unit, µs            rate       units a second
     p50_us p99_us p999_us   of a unit                     bytes      of memory for each
     last_us     until the last one had it                 capacity   units a second that the cores' CPU time is good for
+    both_cpu_us the load's CPU time with the server's, for a unit
     server others load service   shares of a core: the server's own of its core; processes' there that have nothing to do with it; the
                 load's and the service's of theirs
     notes       what is told beside it                    faults     why this figure is not about the row's work
@@ -172,10 +173,15 @@ def cores(stage, row, words, contestant, context):
     cpu_us = server_s * 1e6 / units
     shared = load_cores(count)[0] == SERVER_CORE
     others_s = busy_s - server_s - (load_s if shared else 0)
-    return {"cpu_us": cpu_us, "capacity": count * 1e6 / cpu_us, "rate": units / seconds, "p50_us": max(one["p50_us"] for one in told),
-            "p99_us": max(one["p99_us"] for one in told), "server": server_s / seconds, "others": max(others_s, 0) / seconds,
-            "load": load_s / seconds, "service": 0,
-            "notes": ["its threads " + " and ".join(f"{100 * one / seconds:.0f} %" for one in each),
+    both_cpu_us = (server_s + load_s) * 1e6 / units
+
+    def share(of_s):
+        """Of one core, as in the other rows."""
+        return of_s / seconds / count
+    return {"cpu_us": cpu_us, "both_cpu_us": both_cpu_us, "capacity": count * 1e6 / cpu_us, "rate": units / seconds,
+            "p50_us": max(one["p50_us"] for one in told), "p99_us": max(one["p99_us"] for one in told),
+            "server": share(server_s), "others": share(max(others_s, 0)), "load": share(load_s), "service": 0,
+            "notes": [f"server and load {both_cpu_us:.2f} µs CPU/{row['unit']}", "its threads " + " and ".join(f"{100 * one / seconds:.0f} %" for one in each),
                       "load on the same processors" if shared else "load on others"]}
 
 

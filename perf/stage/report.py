@@ -4,7 +4,7 @@ A kept run is JSON:
 
     {"format": 1, "machine": {...}, "versions": {...},
      "rows": {name: {"made": time, "words": {what was asked for}, "unit", "headline", "says", "ratios": [{"ours", "rivals", "at_most" or "at_least"}],
-                     "rounds": [{contestant: figures of measures.py}], "calls": {contestant: {...}}, "failed": sentence}}}
+                     "rounds": [{contestant: figures of measures.py}], "rate_ratios": [of a row of capacity], "calls": {contestant: {...}}, "failed": sentence}}}
 
 All that is told is computed from the rounds, so that an old run is told as a new one is.
 """
@@ -53,9 +53,11 @@ def labels(row):
     return list(dict.fromkeys(label for round_ in row["rounds"] for label in round_))
 
 
-def ratios(row):
-    """Of each that can be told: ours to the better rival, medians and round by round, and whether what is asked holds."""
-    key, told = row["headline"], []
+def ratios(row, key=None):
+    """Of each that can be told: ours to the better rival, medians and round by round, and whether what is asked holds: of the headline. By another
+    figure nothing is asked."""
+    bounds = () if key else ("at_most", "at_least")
+    key, told = key or row["headline"], []
     for ratio in row["ratios"]:
         present = [label for label in ratio["rivals"] if median(row, label, key) is not None]
         ours = median(row, ratio["ours"], key)
@@ -68,7 +70,7 @@ def ratios(row):
                 if ratio["ours"] in round_ and round_.get(better, {}).get(key)]
         value = ours / median(row, better, key)
         one = {"ours": ratio["ours"], "rival": better, "value": value, "least": min(each), "most": max(each), "of": len(present)}
-        for bound in ("at_most", "at_least"):
+        for bound in bounds:
             if bound in ratio:
                 one.update(bound=bound, asked=ratio[bound], holds=value <= ratio[bound] if bound == "at_most" else value >= ratio[bound])
         told.append(one)
@@ -82,8 +84,9 @@ def ratio_words(one):
 
 
 def limit(row, label):
-    """Who was at the end of his strength; "neither": both waited, for each other or for others."""
-    if median(row, label, "server") is None:
+    """Who was at the end of his strength; "neither": both waited, for each other or for others. Where capacity is measured, server and load
+    may have the same cores, and their shares say only who took which part."""
+    if median(row, label, "server") is None or row["headline"] == "capacity":
         return "–"
     shares = {key: median(row, label, key) or 0 for key in ("server", "load", "service", "others")}
     if shares["server"] + shares["others"] >= 0.95:
@@ -149,6 +152,17 @@ def step_words(label, step):
             f"p99.9 {step['p999_us'] / 1000:.2f} ms" + (f", {step['owed']:.0f} never begun" if step.get("owed") else ""))
 
 
+def beside_capacity(row):
+    """Capacity is what CPU time promises; this is what came of it: rates, and what a unit cost server and load together."""
+    if row["headline"] != "capacity":
+        return
+    for one in ratios(row, "rate"):
+        yield f"rates, {many(row['unit'])}/s: {ratio_words(one)}"
+    each = [(label, median(row, label, "both_cpu_us")) for label in labels(row)]
+    if any(value for _, value in each):
+        yield f"server and load, {headline_words('cpu_us', row['unit'])}: " + "; ".join(f"{label} {number(value)}" for label, value in each)
+
+
 def told(name, row):
     """A row, for the terminal."""
     lines = [f"{name}: {row['says']}"]
@@ -159,6 +173,7 @@ def told(name, row):
             faults = next((result["faults"] for round_ in row["rounds"] for result in [round_.get(label, {})] if result.get("faults")), [])
             lines += [f"{label}: {fault}" for fault in faults]
         lines += [ratio_words(one) for one in ratios(row)]
+        lines += beside_capacity(row)
         if len(row["rounds"]) < 3:
             lines.append(f"{len(row['rounds'])} of at least 3 rounds: no figure to keep")
     if row.get("failed"):
@@ -211,6 +226,8 @@ def markdown(kept):
                      + "; ".join(f"{one['value']:.2f} ({one['least']:.2f}-{one['most']:.2f}) of {one['rival']}" for one in found)
                      + f" | {'; '.join(asked)} | "
                      + (f"{calls['io_uring_enter']:.3f}, {calls['all']:.3f}" if calls else "–") + f" | {limit(row, ours)} |")
+    for name, row in kept["rows"].items():
+        lines += [line for words in beside_capacity(row) for line in ("", f"`{name}`: {words}")]
     at_rates = [(name, label, step) for name, row in kept["rows"].items() for label, step in steps(row)]
     if at_rates:
         lines += ["", "| row | who | rate | p50 ms | p99 ms | p99.9 ms |", "|---|---|---|---|---|---|"]

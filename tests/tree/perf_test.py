@@ -148,6 +148,15 @@ class Kept(unittest.TestCase):
         self.assertLess(report.goodness(row, one)[0], 1)
         self.assertAlmostEqual(report.goodness(row, one)[3], 1 / 1.85)
 
+    def test_beside_capacity_stands_what_came_of_it(self):
+        row = self.kept["rows"]["cores"]
+        one, = report.ratios(row, "rate")
+        self.assertNotIn("asked", one)
+        said = report.told("cores", row)
+        self.assertIn("rates, requests/s: postern, 2 cores / postern, 1 core: 1.88 (round by round 1.88-1.88)\n", said)
+        self.assertIn("server and load, µs CPU/request: postern, 1 core 25.00; postern, 2 cores 26.00", said)
+        self.assertEqual(report.limit(row, "postern, 2 cores"), "–")
+
     def test_who_was_the_limit(self):
         self.assertEqual(report.limit(self.kept["rows"]["proxy-plain"], "postern"), "server")
         self.assertEqual(report.limit(self.kept["rows"]["count-get"], "postern"), "load")
@@ -172,7 +181,8 @@ class Kept(unittest.TestCase):
         self.assertIn("| ≥ 1.85 ✓ |", said)
         self.assertIn("| `storm` | p99 ms | failed |", said)
         self.assertIn("| `rate` | postern | 60 %, 6000/s | 0.40 | 3.00 | 5.00 |", said)
-        for table in said.split("\n\n")[1:]:
+        self.assertIn("\n\n`cores`: rates, requests/s: postern, 2 cores / postern, 1 core: 1.88", said)
+        for table in (part for part in said.split("\n\n") if part.startswith("|")):
             self.assertEqual(len({line.count("|") for line in table.strip().splitlines()}), 1, table)
 
     def test_the_picture_has_each_ratio_with_its_spread(self):
