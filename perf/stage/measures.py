@@ -95,9 +95,10 @@ def work(stage, row, words, contestant, context):
             "notes": notes + faults, "faults": faults}
 
 
-def calls(stage, row, words, contestant):
-    """System calls of a unit, from a run of its own that is not timed; None: nobody here can count them."""
-    load = begin(stage, row, words, contestant, "--seconds", min(1, words.seconds))
+def calls(stage, row, words, contestant, context):
+    """System calls of a unit, from a run of its own that is not timed, at the rate of which the row tells; None: nobody here can count them."""
+    paced = ["--rate", f"{rate_of(context, middle(row['percents'])):.0f}"] if "percents" in row else []
+    load = begin(stage, row, words, contestant, "--seconds", min(1, words.seconds), *paced)
     counter = Calls(stage.pid(contestant["server"]))
     load.go()
     told = load.told()
@@ -117,11 +118,20 @@ def saturation(stage, row, words, contestants):
     return {"rate": each[slowest]["rate"], "says": f"{slowest} is the slowest, with {each[slowest]['rate']:.0f} {row['unit']}s/s: of this"}
 
 
+def rate_of(context, percent):
+    return context["rate"] * percent / 100
+
+
+def middle(steps):
+    """The one of which the row tells."""
+    return steps[len(steps) // 2]
+
+
 def at_rates(stage, row, words, contestant, context):
     """How long a unit takes from when it should have been asked for."""
     steps = []
     for percent in row["percents"]:
-        rate = context["rate"] * percent / 100
+        rate = rate_of(context, percent)
         load = begin(stage, row, words, contestant, "--rate", f"{rate:.0f}")
         watch = Watch(stage, contestant["server"])
         load.go()
@@ -130,8 +140,8 @@ def at_rates(stage, row, words, contestant, context):
         load.end()
         steps.append({"percent": percent, "rate": rate, **times(told), **shares, "owed": told["owed"],
                       "cpu_us": watch.server_s * 1e6 / max(told["units"], 1)})
-    middle = steps[len(steps) // 2]
-    return {**{key: middle[key] for key in ("p50_us", "p99_us", "p999_us", "cpu_us", "rate", "server", "others", "load", "service")},
+    told_of = middle(steps)
+    return {**{key: told_of[key] for key in ("p50_us", "p99_us", "p999_us", "cpu_us", "rate", "server", "others", "load", "service")},
             "steps": steps,
             "notes": [f"{step['percent']} %: p50 {step['p50_us'] / 1000:.2f}, p99 {step['p99_us'] / 1000:.2f}, p99.9 {step['p999_us'] / 1000:.2f} ms"
                       + (f", {step['owed']} never begun" if step["owed"] else "") for step in steps]}
@@ -252,12 +262,12 @@ def push(stage, row, words, contestant, context):
     watch.end(0)
     load.end()
 
-    def middle(key):
+    def median(key):
         return statistics.median(one[key] for one in each[1:])
-    seconds = middle("last_us") / 1e6
-    return {"cpu_us": watch.server_s * 1e6 / (PUSHES * clients), "last_us": middle("last_us"), "rate": clients / seconds, "p50_us": middle("p50_us"),
-            "load": middle("cpu_s") / seconds, "notes": [
-                f"first {middle('first_us') / 1000:.1f}, answered {middle('answered_us') / 1000:.1f}, last from "
+    seconds = median("last_us") / 1e6
+    return {"cpu_us": watch.server_s * 1e6 / (PUSHES * clients), "last_us": median("last_us"), "rate": clients / seconds, "p50_us": median("p50_us"),
+            "load": median("cpu_s") / seconds, "notes": [
+                f"first {median('first_us') / 1000:.1f}, answered {median('answered_us') / 1000:.1f}, last from "
                 f"{min(one['last_us'] for one in each[1:]) / 1000:.1f} to {max(one['last_us'] for one in each[1:]) / 1000:.1f} ms"]}
 
 
