@@ -36,12 +36,14 @@ def load_arguments(row, words, contestant, **changes):
 
 
 class Watch:
-    """What the server, the service and the others have had, from now until end()."""
+    """What the server, the service and the others have had, from now until end(). Of several in one measure the last one that is sampled
+    is what perf/profile tells of: it has one file."""
 
-    def __init__(self, stage, server, core=SERVER_CORE):
+    def __init__(self, stage, server, core=SERVER_CORE, sampled=True):
         self.stage, self.server, self.core = stage, server, core
-        if stage.recorder:
-            stage.recorder.start(stage.pid(server))
+        self.recorder = stage.recorder if sampled else None
+        if self.recorder:
+            self.recorder.start(stage.pid(server))
         self.before, self.then = self.look(), time.monotonic()
 
     def look(self):
@@ -51,8 +53,8 @@ class Watch:
     def end(self, load_s, seconds=None):
         until = time.monotonic()
         self.server_s, service_s, core_s = (now - before for now, before in zip(self.look(), self.before))
-        if self.stage.recorder:
-            self.stage.recorder.end()
+        if self.recorder:
+            self.recorder.end()
         seconds = seconds or until - self.then
         return {"server": self.server_s / seconds, "others": max(core_s - self.server_s, 0) / seconds, "load": load_s / seconds,
                 "service": service_s / seconds}
@@ -133,7 +135,7 @@ def at_rates(stage, row, words, contestant, context):
     for percent in row["percents"]:
         rate = rate_of(context, percent)
         load = begin(stage, row, words, contestant, "--rate", f"{rate:.0f}")
-        watch = Watch(stage, contestant["server"])
+        watch = Watch(stage, contestant["server"], sampled=percent == middle(row["percents"]))
         load.go()
         told = load.told()
         shares = watch.end(told["cpu_s"], told["seconds"])
