@@ -145,8 +145,8 @@ def at_rates(stage, row, words, contestant, context):
     told_of = middle(steps)
     return {**{key: told_of[key] for key in ("p50_us", "p99_us", "p999_us", "cpu_us", "rate", "server", "others", "load", "service")},
             "steps": steps,
-            "notes": [f"{step['percent']} %: p50 {step['p50_us'] / 1000:.2f}, p99 {step['p99_us'] / 1000:.2f}, p99.9 {step['p999_us'] / 1000:.2f} ms"
-                      + (f", {step['owed']} never begun" if step["owed"] else "") for step in steps]}
+            "notes": [f"{step['percent']} %: p50 {step['p50_us'] / 1000:.2f}, p99 {step['p99_us'] / 1000:.2f}, p99.9 {step['p999_us'] / 1000:.2f} ms, "
+                      f"CPU {step['cpu_us']:.2f} µs" + (f", {step['owed']} never begun" if step["owed"] else "") for step in steps]}
 
 
 # ---- cores ---------------------------------------------------------------------------------------

@@ -147,9 +147,10 @@ def steps(row):
             yield label, {key: statistics.median(one[key] for one in same) for key in same[0]}
 
 
-def step_words(label, step):
+def step_words(label, step, unit):
     return (f"{label} at {step['percent']:.0f} % ({step['rate']:.0f}/s): p50 {step['p50_us'] / 1000:.2f}, p99 {step['p99_us'] / 1000:.2f}, "
-            f"p99.9 {step['p999_us'] / 1000:.2f} ms" + (f", {step['owed']:.0f} never begun" if step.get("owed") else ""))
+            f"p99.9 {step['p999_us'] / 1000:.2f} ms, {number(step.get('cpu_us'))} {headline_words('cpu_us', unit)}"
+            + (f", {step['owed']:.0f} never begun" if step.get("owed") else ""))
 
 
 def beside_capacity(row):
@@ -168,7 +169,7 @@ def told(name, row):
     lines = [f"{name}: {row['says']}"]
     if row["rounds"]:
         lines.append(grid([heads(row), *(cells(row, label) for label in labels(row))]))
-        lines += [step_words(label, step) for label, step in steps(row)]
+        lines += [step_words(label, step, row["unit"]) for label, step in steps(row)]
         for label in labels(row):
             faults = next((result["faults"] for round_ in row["rounds"] for result in [round_.get(label, {})] if result.get("faults")), [])
             lines += [f"{label}: {fault}" for fault in faults]
@@ -230,9 +231,9 @@ def markdown(kept):
         lines += [line for words in beside_capacity(row) for line in ("", f"`{name}`: {words}")]
     at_rates = [(name, label, step) for name, row in kept["rows"].items() for label, step in steps(row)]
     if at_rates:
-        lines += ["", "| row | who | rate | p50 ms | p99 ms | p99.9 ms |", "|---|---|---|---|---|---|"]
+        lines += ["", "| row | who | rate | p50 ms | p99 ms | p99.9 ms | CPU µs each |", "|---|---|---|---|---|---|---|"]
         lines += [f"| `{name}` | {label} | {step['percent']:.0f} %, {step['rate']:.0f}/s | {step['p50_us'] / 1000:.2f} | {step['p99_us'] / 1000:.2f} | "
-                  f"{step['p999_us'] / 1000:.2f} |" for name, label, step in at_rates]
+                  f"{step['p999_us'] / 1000:.2f} | {number(step.get('cpu_us'))} |" for name, label, step in at_rates]
     return "\n".join(lines)
 
 

@@ -169,7 +169,9 @@ class Kept(unittest.TestCase):
         said = report.told("count-get", self.kept["rows"]["count-get"])
         self.assertIn("asked ≤ 1.3: 1.40 ✗", said)
         self.assertIn("1 of at least 3 rounds", said)
-        self.assertIn("3 never begun", report.told("rate", self.kept["rows"]["rate"]))
+        said = report.told("rate", self.kept["rows"]["rate"])
+        self.assertIn("nginx at 60 % (6000/s): p50 0.50, p99 4.00, p99.9 9.00 ms, – µs CPU/request, 3 never begun\n", said)
+        self.assertIn("p99.9 5.00 ms, 20.00 µs CPU/request\n", said)
         self.assertIn("failed: nginx does not listen", report.told("storm", self.kept["rows"]["storm"]))
 
     def test_the_table_is_markdown(self):
@@ -180,7 +182,7 @@ class Kept(unittest.TestCase):
                       "0.70 (0.62-0.96) of haproxy | ≤ 0.75 ✓ | 0.068, 0.070 | server |", said)
         self.assertIn("| ≥ 1.85 ✓ |", said)
         self.assertIn("| `storm` | p99 ms | failed |", said)
-        self.assertIn("| `rate` | postern | 60 %, 6000/s | 0.40 | 3.00 | 5.00 |", said)
+        self.assertIn("| `rate` | postern | 60 %, 6000/s | 0.40 | 3.00 | 5.00 | 20.00 |", said)
         self.assertIn("\n\n`cores`: rates, requests/s: postern, 2 cores / postern, 1 core: 1.88", said)
         for table in (part for part in said.split("\n\n") if part.startswith("|")):
             self.assertEqual(len({line.count("|") for line in table.strip().splitlines()}), 1, table)
