@@ -3,7 +3,8 @@
 Each listens twice, without TLS and with it, where it can do both; so one configuration serves all rows, and what a row measures is
 said by what its load asks. Each is configured as its own documentation wants it for this work: one worker, no access log, kept
 connections without a bound, and the same forwarding fields. ssl_buffer_size (16k) of nginx and tune.bufsize (16k) of HAProxy are
-their defaults.
+their defaults. What nginx reads of the service it reads into proxy_buffer_size where it does not buffer, which is a page by
+default: it gets 16k, too, and as much for each buffer where it buffers.
 """
 import os
 import pathlib
@@ -34,6 +35,7 @@ http {{ access_log off; keepalive_requests 1000000000; keepalive_timeout 600s; c
   uwsgi_temp_path {dir}/nginx-u; scgi_temp_path {dir}/nginx-s;
   map $http_upgrade $upgrade {{ default upgrade; '' ''; }}
   upstream edc {{ server 127.0.0.1:{upstream}; keepalive 128; keepalive_requests 1000000000; keepalive_timeout 600s; }}
+  proxy_buffer_size 16k; proxy_buffers 16 16k; proxy_busy_buffers_size 64k;
   proxy_http_version 1.1; proxy_set_header Host $host; proxy_set_header Connection $upgrade; proxy_set_header Upgrade $http_upgrade;
   proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for; proxy_set_header X-Forwarded-Proto $scheme;
   proxy_set_header X-Forwarded-Host $host; proxy_read_timeout 600s; proxy_send_timeout 600s;
