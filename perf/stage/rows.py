@@ -47,6 +47,10 @@ def counted(says, contestants, ratios, **more):
 
 
 LIVE = "/live?patient=all"
+# Sockets that stay: held by a server itself, and through a proxy by the service behind, which is all that nginx and HAProxy can do.
+KEPT_SOCKETS = {**{f"{server}, through": {"server": server, "path": "/through"} for server in PROXIES}, **asks(LIVE, "gorilla"),
+                "postern, through": {"server": "postern", "path": "/through"}, **asks(LIVE, "postern")}
+KEPT_RATIOS = [("postern", ("gorilla",), {}), ("postern, through", ("nginx, through", "haproxy, through"), {})]
 
 ROWS = {
     "proxy-plain": proxy("/1k", "request", "1 KiB from the service behind, 64 kept connections, without TLS", 0.75,
@@ -69,14 +73,9 @@ ROWS = {
                     work="messages", clients=256, contestants=asks("/echo", "gorilla", "postern"), ratios=[("postern", ("gorilla",), {})]),
     "ws-proxied": proxy("/through", "message", "256 WebSockets over TLS: a message of 64 bytes and its echo, through a proxy from the service behind", work="messages", clients=256),
     "ws-opening": dict(says="9 500 WebSockets over TLS opened and kept: CPU of each", unit="socket", measure=measures.opening, clients=9500,
-                       contestants={"nginx, through": {"server": "nginx", "path": "/through"}, **asks(LIVE, "gorilla"),
-                                    "postern, through": {"server": "postern", "path": "/through"}, **asks(LIVE, "postern")},
-                       ratios=[("postern", ("gorilla",), {}), ("postern, through", ("nginx, through",), {})]),
+                       contestants=KEPT_SOCKETS, ratios=KEPT_RATIOS),
     "ws-idle": dict(says="9 500 WebSockets over TLS that say nothing: memory of each, in the process", unit="socket", headline="bytes",
-                    measure=measures.opening, settle=2, clients=9500,
-                    contestants={"nginx, through": {"server": "nginx", "path": "/through"}, **asks(LIVE, "gorilla"),
-                                 "postern, through": {"server": "postern", "path": "/through"}, **asks(LIVE, "postern")},
-                    ratios=[("postern", ("gorilla",), {}), ("postern, through", ("nginx, through",), {})]),
+                    measure=measures.opening, settle=2, clients=9500, contestants=KEPT_SOCKETS, ratios=KEPT_RATIOS),
     "ws-churn": dict(says="a WebSocket opened over TLS and closed in order, 32 at once: CPU of each", unit="socket", work="churn", clients=32,
                      contestants=asks("/echo", "gorilla", "postern"), ratios=[("postern", ("gorilla",), {})]),
     "ws-fanout": dict(says="one push to 5 000 WebSockets over TLS: time until the last one has it", unit="socket", headline="last_us",
