@@ -4,7 +4,8 @@ Each listens twice, without TLS and with it, where it can do both; so one config
 said by what its load asks. Each is configured as its own documentation wants it for this work: one worker, no access log, kept
 connections without a bound, and the same forwarding fields. ssl_buffer_size (16k) of nginx and tune.bufsize (16k) of HAProxy are
 their defaults. What nginx reads of the service it reads into proxy_buffer_size where it does not buffer, which is a page by
-default: it gets 16k, too, and as much for each buffer where it buffers.
+default: it gets 16k, too, and as much for each buffer where it buffers; but not for WebSockets, each of which would hold one
+for small messages.
 """
 import os
 import pathlib
@@ -44,6 +45,7 @@ http {{ access_log off; keepalive_requests 1000000000; keepalive_timeout 600s; c
     ssl_ciphers ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-AES128-GCM-SHA256;
     location = /count {{ return 200 '{{"count":0}}'; }}
     location /buffered/ {{ proxy_pass http://edc/; }}
+    location = /through {{ proxy_pass http://edc; proxy_buffering off; proxy_request_buffering off; proxy_buffer_size 4k; }}
     location / {{ proxy_pass http://edc; proxy_buffering off; proxy_request_buffering off; }} }} }}
 """
 HAPROXY = """global
