@@ -3,8 +3,9 @@
 A kept run is JSON:
 
     {"format": 1, "machine": {...}, "versions": {...},
-     "rows": {name: {"made": time, "words": {what was asked for}, "unit", "headline", "says", "ratios": [{"ours", "rivals", "at_most" or "at_least"}],
-                     "rounds": [{contestant: figures of measures.py}], "rate_ratios": [of a row of capacity], "calls": {contestant: {...}}, "failed": sentence}}}
+     "rows": {name: {"made": time, "commit": of our tree, "words": {what was asked for}, "unit", "headline", "says", "ratios": [{"ours", "rivals", "at_most" or "at_least"}],
+                     "rounds": [{contestant: figures of measures.py}], "before": [{what was found before each}],
+                     "rate_ratios": [of a row of capacity], "calls": {contestant: {...}}, "failed": sentence}}}
 
 All that is told is computed from the rounds, so that an old run is told as a new one is.
 """
@@ -12,10 +13,14 @@ import json
 import pathlib
 import statistics
 
-from stage.machine import fail
+from stage.machine import TREE, fail
 from stage.rows import FIGURES, HIGHER_IS_BETTER, headline_words, many
 
 FORMAT = 1
+# Words of perf/compare as they are where nobody says anything; those of ALWAYS_KEPT are kept all the same.
+DEFAULTS = {"rounds": 5, "seconds": 2, "warm": 0.5, "ahead": False, "only": [], "no_calls": False, "clients": None, "sites": 100, "heartbeat": 30,
+            "version": "1.3", "key": "ecdsa", "group": "X25519", "disk": TREE / "build/perf", "postern": TREE / "build/postern"}
+ALWAYS_KEPT = ("seconds", "warm", "ahead", "key", "group", "clients")
 
 
 def read(path):
@@ -36,6 +41,13 @@ def write(path, kept):
     beside = path.with_name(path.name + ".new")
     beside.write_text(json.dumps(kept, indent=1, ensure_ascii=False) + "\n")
     beside.replace(path)
+
+
+def kept_words(words):
+    """Of what was asked for: whatever is not the default, and what is always kept. How many rounds there were is seen."""
+    asked = {key: getattr(words, key) for key in DEFAULTS if key != "rounds"}
+    return {key: str(value) if isinstance(value, pathlib.Path) else value for key, value in asked.items()
+            if key in ALWAYS_KEPT or value != DEFAULTS[key]}
 
 
 # ---- figures -------------------------------------------------------------------------------------
@@ -196,14 +208,27 @@ def between(words):
     return f"{words[0]}" if len(words) == 1 else f"{words[0]} to {words[-1]}"
 
 
+def asked_words(rows):
+    """What was asked for and is not the default, as it is said; of which rows, where not of all. How long is told apart."""
+    said = {}
+    for name, row in rows.items():
+        for key, value in row["words"].items():
+            if key != "seconds" and value != DEFAULTS.get(key):
+                value = "; ".join(value) if isinstance(value, list) else value
+                word = f"--{key.replace('_', '-')}" + ("" if value is True else f" '{value}'" if " " in str(value) else f" {value}")
+                said.setdefault(word, []).append(name)
+    return [word if len(names) == len(rows) else f"{word} ({', '.join(names)})" for word, names in said.items()]
+
+
 def made_words(kept):
-    """When, and how long."""
-    rows = [row for row in kept["rows"].values() if row["rounds"]]
+    """When, how long, by which words, and of which state of our tree."""
+    rows = {name: row for name, row in kept["rows"].items() if row["rounds"]}
     if not rows:
         return "nothing was measured"
-    ahead = ", --ahead" if any(row["words"]["ahead"] for row in rows) else ""
-    return (f"{between(row['made'][:10] for row in rows)}, {between(len(row['rounds']) for row in rows)} rounds of "
-            f"{between(row['words']['seconds'] for row in rows)} s{ahead}")
+    commits = sorted({row["commit"] for row in rows.values() if row.get("commit")})
+    return ", ".join([between(row["made"][:10] for row in rows.values()),
+                      f"{between(len(row['rounds']) for row in rows.values())} rounds of {between(row['words']['seconds'] for row in rows.values())} s",
+                      *asked_words(rows), *([f"tree at {' and '.join(commits)}"] if commits else [])])
 
 
 def markdown(kept):

@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import types
 import unittest
 
 HERE = pathlib.Path(__file__).resolve().parent
@@ -186,6 +187,19 @@ class Kept(unittest.TestCase):
         self.assertIn("\n\n`cores`: rates, requests/s: postern, 2 cores / postern, 1 core: 1.88", said)
         for table in (part for part in said.split("\n\n") if part.startswith("|")):
             self.assertEqual(len({line.count("|") for line in table.strip().splitlines()}), 1, table)
+
+    def test_words_that_are_not_the_default_are_kept_and_told(self):
+        words = types.SimpleNamespace(**{**report.DEFAULTS, "version": "1.2", "sites": 7, "only": ["nginx", "postern"],
+                                         "disk": pathlib.Path("/a disk")})
+        self.assertEqual(report.kept_words(words), {
+            "seconds": 2, "warm": 0.5, "ahead": False, "key": "ecdsa", "group": "X25519", "clients": None,
+            "version": "1.2", "sites": 7, "only": ["nginx", "postern"], "disk": "/a disk"})
+        kept = json.loads(KEPT.read_text())
+        for name in ("proxy-plain", "count-get", "cores", "rate"):
+            kept["rows"][name].update(words={**kept["rows"][name]["words"], "ahead": True}, commit="0123456789ab-dirty")
+        kept["rows"]["cores"]["words"] = {**report.kept_words(words), "ahead": True}
+        self.assertEqual(report.made_words(kept), "2026-01-02, 1 to 3 rounds of 2 s, --ahead, --only 'nginx; postern' (cores), --sites 7 (cores), "
+                         "--version 1.2 (cores), --disk '/a disk' (cores), tree at 0123456789ab-dirty")
 
     def test_the_picture_has_each_ratio_with_its_spread(self):
         status, said, errors = run("plot", "--script", KEPT, KEPT)
