@@ -106,6 +106,7 @@ class Words(unittest.TestCase):
         self.refused("must be above 0", "all", "--rounds", "0")
         self.refused("must be above 0", "all", "--seconds", "0")
         self.refused("must be above 0", "count-get", "--sites", "0")
+        self.refused("must be above 0", "ws-heartbeat", "--heartbeat", "0")
         self.refused("--only: apache is in none of these rows; there are: haproxy; nginx; nginx, buffering; postern", "proxy-plain", "--only", "apache")
         self.refused("--key", "proxy-tls", "--key", "dsa")
 
