@@ -35,6 +35,11 @@ def read(path):
     return kept
 
 
+def replaces(row, before):
+    """A row that failed is kept as well, so that the table says so, but never in place of a whole one."""
+    return "failed" not in row or before is None or "failed" in before
+
+
 def write(path, kept):
     """Whole or not at all: what was kept before stays until then."""
     path = pathlib.Path(path)

@@ -189,6 +189,12 @@ class Kept(unittest.TestCase):
         for table in (part for part in said.split("\n\n") if part.startswith("|")):
             self.assertEqual(len({line.count("|") for line in table.strip().splitlines()}), 1, table)
 
+    def test_a_row_that_failed_takes_no_whole_ones_place(self):
+        whole, failed = self.kept["rows"]["proxy-plain"], self.kept["rows"]["storm"]
+        self.assertFalse(report.replaces(failed, whole))
+        for row, before in ((whole, whole), (whole, failed), (failed, failed), (failed, None), (whole, None)):
+            self.assertTrue(report.replaces(row, before))
+
     def test_words_that_are_not_the_default_are_kept_and_told(self):
         words = types.SimpleNamespace(**{**report.DEFAULTS, "version": "1.2", "sites": 7, "only": ["nginx", "postern"],
                                          "disk": pathlib.Path("/a disk")})
