@@ -133,6 +133,8 @@ def missing(names):
 
 def prepare(words):
     """Before anything is measured: what is built for it, room for descriptors, an end that cleans up. Hold what this returns until the end."""
+    if os.cpu_count() < 2:
+        fail("there is one processor here, and two are wanted: the server has the first to itself, the load and the service the second")
     only_one = alone()
     words.files = descriptors()
     # A socket through a proxy has two descriptors there.

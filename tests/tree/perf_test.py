@@ -15,6 +15,7 @@ import tempfile
 import threading
 import types
 import unittest
+import unittest.mock
 
 HERE = pathlib.Path(__file__).resolve().parent
 PERF = HERE.parent.parent / "perf"
@@ -56,6 +57,10 @@ class Rows(unittest.TestCase):
     def test_ports_are_each_one_servers(self):
         ports = [*servers.PLAIN.values(), *servers.TLS.values(), servers.UPSTREAM]
         self.assertEqual(len(ports), len(set(ports)))
+
+    def test_one_processor_is_too_few_and_that_is_said(self):
+        with unittest.mock.patch("os.cpu_count", return_value=1), self.assertRaisesRegex(SystemExit, "one processor here, and two are wanted"):
+            servers.prepare(None)
 
     def test_who_is_missing_is_named_with_how_to_get_him(self):
         before = dict(servers.RIVALS)
