@@ -230,8 +230,8 @@ def opening(stage, row, words, contestant, context):
 
 
 def heartbeat(stage, row, words, contestant, context):
-    """Share of a core, over whole heartbeats."""
-    load, result = open_sockets(stage, row, words, contestant)
+    """CPU time of a ping and its pong, over whole heartbeats: two, behind one that is not counted."""
+    load, _ = open_sockets(stage, row, words, contestant)
     load.say(f"rest {words.heartbeat:g}")             # the first heartbeats come as the sockets did; then they are spread
     load.told()
     watch, seconds = Watch(stage, contestant["server"]), 2 * words.heartbeat

@@ -86,7 +86,7 @@ def ratios(row, key=None):
         each = [round_[ratio["ours"]][key] / round_[better][key] for round_ in row["rounds"]
                 if ratio["ours"] in round_ and round_.get(better, {}).get(key)]
         value = ours / median(row, better, key)
-        one = {"ours": ratio["ours"], "rival": better, "value": value, "least": min(each), "most": max(each), "of": len(present)}
+        one = {"ours": ratio["ours"], "rival": better, "value": value, "least": min(each), "most": max(each)}
         for bound in bounds:
             if bound in ratio:
                 one.update(bound=bound, asked=ratio[bound], holds=value <= ratio[bound] if bound == "at_most" else value >= ratio[bound])
