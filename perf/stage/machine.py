@@ -73,6 +73,16 @@ def described():
             "memory_mib": memory // 1024, "kernel": f"{os.uname().sysname} {os.uname().release}"}
 
 
+def commit():
+    """Of the tree, with -dirty where it is not as committed; None: there is no git here, or it knows nothing of this tree."""
+    try:
+        found = subprocess.run(["git", "-C", TREE, "describe", "--always", "--abbrev=12", "--exclude", "*", "--dirty"], capture_output=True, text=True,
+                               env={**os.environ, "GIT_CEILING_DIRECTORIES": str(TREE.parent)})
+    except FileNotFoundError:
+        return None
+    return found.stdout.strip() if found.returncode == 0 else None
+
+
 # ---- processes -----------------------------------------------------------------------------------
 
 GONE = (FileNotFoundError, ProcessLookupError)

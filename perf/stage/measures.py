@@ -5,6 +5,7 @@ A measure is called as measure(stage, row, words, contestant, context) and gives
     cpu_us      server CPU time for a unit, µs            rate       units a second
     p50_us p99_us p999_us   of a unit                     bytes      of memory for each
     last_us     until the last one had it                 capacity   units a second that the cores' CPU time is good for
+    both_cpu_us the load's CPU time with the server's, for a unit
     server others load service   shares of a core: the server's own of its core; processes' there that have nothing to do with it; the
                 load's and the service's of theirs
     notes       what is told beside it                    faults     why this figure is not about the row's work
@@ -13,6 +14,7 @@ import os
 import statistics
 import time
 
+from stage.counts import raise_sites
 from stage.load import Calls, Load
 from stage.machine import (SERVER_CORE, core_busy_seconds, cpu_seconds, fail, kernel_bytes, memory_bytes, syncs_per_second,
                            thread_seconds)
@@ -34,12 +36,14 @@ def load_arguments(row, words, contestant, **changes):
 
 
 class Watch:
-    """What the server, the service and the others have had, from now until end()."""
+    """What the server, the service and the others have had, from now until end(). Of several in one measure the last one that is sampled
+    is what perf/profile tells of: it has one file."""
 
-    def __init__(self, stage, server, core=SERVER_CORE):
+    def __init__(self, stage, server, core=SERVER_CORE, sampled=True):
         self.stage, self.server, self.core = stage, server, core
-        if stage.recorder:
-            stage.recorder.start(stage.pid(server))
+        self.recorder = stage.recorder if sampled else None
+        if self.recorder:
+            self.recorder.start(stage.pid(server))
         self.before, self.then = self.look(), time.monotonic()
 
     def look(self):
@@ -49,8 +53,8 @@ class Watch:
     def end(self, load_s, seconds=None):
         until = time.monotonic()
         self.server_s, service_s, core_s = (now - before for now, before in zip(self.look(), self.before))
-        if self.stage.recorder:
-            self.stage.recorder.end()
+        if self.recorder:
+            self.recorder.end()
         seconds = seconds or until - self.then
         return {"server": self.server_s / seconds, "others": max(core_s - self.server_s, 0) / seconds, "load": load_s / seconds,
                 "service": service_s / seconds}
@@ -61,7 +65,9 @@ def times(told):
 
 
 def begin(stage, row, words, contestant, *more, **changes):
-    load = Load(words, *load_arguments(row, words, contestant, **changes), "--seconds", words.seconds, "--warm", words.warm, *more)
+    arguments = load_arguments(row, words, contestant, **changes)
+    raise_sites(stage, row, words, contestant, arguments)
+    load = Load(words, *arguments, "--seconds", words.seconds, "--warm", words.warm, *more)
     load.line()                                       # "ready": nothing is in flight
     time.sleep(0.05)                                  # what the server still does about the last goodbyes
     return load
@@ -91,9 +97,10 @@ def work(stage, row, words, contestant, context):
             "notes": notes + faults, "faults": faults}
 
 
-def calls(stage, row, words, contestant):
-    """System calls of a unit, from a run of its own that is not timed; None: nobody here can count them."""
-    load = begin(stage, row, words, contestant, "--seconds", min(1, words.seconds))
+def calls(stage, row, words, contestant, context):
+    """System calls of a unit, from a run of its own that is not timed, at the rate of which the row tells; None: nobody here can count them."""
+    paced = ["--rate", f"{rate_of(context, middle(row['percents'])):.0f}"] if "percents" in row else []
+    load = begin(stage, row, words, contestant, "--seconds", min(1, words.seconds), *paced)
     counter = Calls(stage.pid(contestant["server"]))
     load.go()
     told = load.told()
@@ -113,24 +120,33 @@ def saturation(stage, row, words, contestants):
     return {"rate": each[slowest]["rate"], "says": f"{slowest} is the slowest, with {each[slowest]['rate']:.0f} {row['unit']}s/s: of this"}
 
 
+def rate_of(context, percent):
+    return context["rate"] * percent / 100
+
+
+def middle(steps):
+    """The one of which the row tells."""
+    return steps[len(steps) // 2]
+
+
 def at_rates(stage, row, words, contestant, context):
     """How long a unit takes from when it should have been asked for."""
     steps = []
     for percent in row["percents"]:
-        rate = context["rate"] * percent / 100
+        rate = rate_of(context, percent)
         load = begin(stage, row, words, contestant, "--rate", f"{rate:.0f}")
-        watch = Watch(stage, contestant["server"])
+        watch = Watch(stage, contestant["server"], sampled=percent == middle(row["percents"]))
         load.go()
         told = load.told()
         shares = watch.end(told["cpu_s"], told["seconds"])
         load.end()
         steps.append({"percent": percent, "rate": rate, **times(told), **shares, "owed": told["owed"],
                       "cpu_us": watch.server_s * 1e6 / max(told["units"], 1)})
-    middle = steps[len(steps) // 2]
-    return {**{key: middle[key] for key in ("p50_us", "p99_us", "p999_us", "cpu_us", "rate", "server", "others", "load", "service")},
+    told_of = middle(steps)
+    return {**{key: told_of[key] for key in ("p50_us", "p99_us", "p999_us", "cpu_us", "rate", "server", "others", "load", "service")},
             "steps": steps,
-            "notes": [f"{step['percent']} %: p50 {step['p50_us'] / 1000:.2f}, p99 {step['p99_us'] / 1000:.2f}, p99.9 {step['p999_us'] / 1000:.2f} ms"
-                      + (f", {step['owed']} never begun" if step["owed"] else "") for step in steps]}
+            "notes": [f"{step['percent']} %: p50 {step['p50_us'] / 1000:.2f}, p99 {step['p99_us'] / 1000:.2f}, p99.9 {step['p999_us'] / 1000:.2f} ms, "
+                      f"CPU {step['cpu_us']:.2f} µs" + (f", {step['owed']} never begun" if step["owed"] else "") for step in steps]}
 
 
 # ---- cores ---------------------------------------------------------------------------------------
@@ -146,7 +162,9 @@ def cores(stage, row, words, contestant, context):
     if server in stage.processes:
         stage.end(server)
     stage.start(server, cores=",".join(str(core) for core in range(count)))
-    loads = [Load(words, *load_arguments(row, words, contestant), "--seconds", words.seconds, "--warm", words.warm, core=core)
+    arguments = load_arguments(row, words, contestant)
+    raise_sites(stage, row, words, contestant, arguments)
+    loads = [Load(words, *arguments, "--seconds", words.seconds, "--warm", words.warm, core=core)
              for core in load_cores(count)]
     for load in loads:
         load.line()
@@ -167,10 +185,15 @@ def cores(stage, row, words, contestant, context):
     cpu_us = server_s * 1e6 / units
     shared = load_cores(count)[0] == SERVER_CORE
     others_s = busy_s - server_s - (load_s if shared else 0)
-    return {"cpu_us": cpu_us, "capacity": count * 1e6 / cpu_us, "rate": units / seconds, "p50_us": max(one["p50_us"] for one in told),
-            "p99_us": max(one["p99_us"] for one in told), "server": server_s / seconds, "others": max(others_s, 0) / seconds,
-            "load": load_s / seconds, "service": 0,
-            "notes": ["its threads " + " and ".join(f"{100 * one / seconds:.0f} %" for one in each),
+    both_cpu_us = (server_s + load_s) * 1e6 / units
+
+    def share(of_s):
+        """Of one core, as in the other rows."""
+        return of_s / seconds / count
+    return {"cpu_us": cpu_us, "both_cpu_us": both_cpu_us, "capacity": count * 1e6 / cpu_us, "rate": units / seconds,
+            "p50_us": max(one["p50_us"] for one in told), "p99_us": max(one["p99_us"] for one in told),
+            "server": share(server_s), "others": share(max(others_s, 0)), "load": share(load_s), "service": 0,
+            "notes": [f"server and load {both_cpu_us:.2f} µs CPU/{row['unit']}", "its threads " + " and ".join(f"{100 * one / seconds:.0f} %" for one in each),
                       "load on the same processors" if shared else "load on others"]}
 
 
@@ -207,8 +230,8 @@ def opening(stage, row, words, contestant, context):
 
 
 def heartbeat(stage, row, words, contestant, context):
-    """Share of a core, over whole heartbeats."""
-    load, result = open_sockets(stage, row, words, contestant)
+    """CPU time of a ping and its pong, over whole heartbeats: two, behind one that is not counted."""
+    load, _ = open_sockets(stage, row, words, contestant)
     load.say(f"rest {words.heartbeat:g}")             # the first heartbeats come as the sockets did; then they are spread
     load.told()
     watch, seconds = Watch(stage, contestant["server"]), 2 * words.heartbeat
@@ -241,12 +264,12 @@ def push(stage, row, words, contestant, context):
     watch.end(0)
     load.end()
 
-    def middle(key):
+    def median(key):
         return statistics.median(one[key] for one in each[1:])
-    seconds = middle("last_us") / 1e6
-    return {"cpu_us": watch.server_s * 1e6 / (PUSHES * clients), "last_us": middle("last_us"), "rate": clients / seconds, "p50_us": middle("p50_us"),
-            "load": middle("cpu_s") / seconds, "notes": [
-                f"first {middle('first_us') / 1000:.1f}, answered {middle('answered_us') / 1000:.1f}, last from "
+    seconds = median("last_us") / 1e6
+    return {"cpu_us": watch.server_s * 1e6 / (PUSHES * clients), "last_us": median("last_us"), "rate": clients / seconds, "p50_us": median("p50_us"),
+            "load": median("cpu_s") / seconds, "notes": [
+                f"first {median('first_us') / 1000:.1f}, answered {median('answered_us') / 1000:.1f}, last from "
                 f"{min(one['last_us'] for one in each[1:]) / 1000:.1f} to {max(one['last_us'] for one in each[1:]) / 1000:.1f} ms"]}
 
 
@@ -290,18 +313,18 @@ def storm(stage, row, words, contestant, context):
     load.line()
     many.go()
     time.sleep(STORM_LEAD_S)
-    watch = Watch(stage, contestant["server"])
+    watch, many_s = Watch(stage, contestant["server"]), cpu_seconds(many.process.pid)
     load.go()
     told = load.told()
-    shares = watch.end(told["cpu_s"])
+    many_s = cpu_seconds(many.process.pid) - many_s      # while the others asked, and not of its whole time: shares are of one span
+    shares = watch.end(told["cpu_s"] + many_s)
     many_told = many.told(errors_allowed=True)
     load.end()
     many.end()
     notes = [f"calm p50 {calm_told['p50_us'] / 1000:.2f}, p99 {calm_told['p99_us'] / 1000:.2f} ms", f"max {told['max_us'] / 1000:.1f} ms"]
     if many_told["errors"]:
         notes.append(f"{many_told['errors']} refused: {many_told['first_error']}")
-    return {**times(told), "rate": many_told["units"] / many_told["seconds"], **shares,
-            "load": shares["load"] + many_told["cpu_s"] / many_told["seconds"], "notes": notes}
+    return {**times(told), "rate": many_told["units"] / many_told["seconds"], **shares, "notes": notes}
 
 
 # ---- a disk --------------------------------------------------------------------------------------

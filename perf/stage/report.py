@@ -3,8 +3,9 @@
 A kept run is JSON:
 
     {"format": 1, "machine": {...}, "versions": {...},
-     "rows": {name: {"made": time, "words": {what was asked for}, "unit", "headline", "says", "ratios": [{"ours", "rivals", "at_most" or "at_least"}],
-                     "rounds": [{contestant: figures of measures.py}], "calls": {contestant: {...}}, "failed": sentence}}}
+     "rows": {name: {"made": time, "commit": of our tree, "words": {what was asked for}, "unit", "headline", "says", "ratios": [{"ours", "rivals", "at_most" or "at_least"}],
+                     "rounds": [{contestant: figures of measures.py}], "before": [{what was found before each}],
+                     "rate_ratios": [of a row of capacity], "calls": {contestant: {...}}, "failed": sentence}}}
 
 All that is told is computed from the rounds, so that an old run is told as a new one is.
 """
@@ -12,10 +13,14 @@ import json
 import pathlib
 import statistics
 
-from stage.machine import fail
+from stage.machine import TREE, fail
 from stage.rows import FIGURES, HIGHER_IS_BETTER, headline_words, many
 
 FORMAT = 1
+# Words of perf/compare as they are where nobody says anything; those of ALWAYS_KEPT are kept all the same.
+DEFAULTS = {"rounds": 5, "seconds": 2, "warm": 0.5, "ahead": False, "only": [], "no_calls": False, "clients": None, "sites": 100, "heartbeat": 30,
+            "version": "1.3", "key": "ecdsa", "group": "X25519", "disk": TREE / "build/perf", "postern": TREE / "build/postern"}
+ALWAYS_KEPT = ("seconds", "warm", "ahead", "key", "group", "clients")
 
 
 def read(path):
@@ -30,12 +35,24 @@ def read(path):
     return kept
 
 
+def replaces(row, before):
+    """A row that failed is kept as well, so that the table says so, but never in place of a whole one."""
+    return "failed" not in row or before is None or "failed" in before
+
+
 def write(path, kept):
     """Whole or not at all: what was kept before stays until then."""
     path = pathlib.Path(path)
     beside = path.with_name(path.name + ".new")
     beside.write_text(json.dumps(kept, indent=1, ensure_ascii=False) + "\n")
     beside.replace(path)
+
+
+def kept_words(words):
+    """Of what was asked for: whatever is not the default, and what is always kept. How many rounds there were is seen."""
+    asked = {key: getattr(words, key) for key in DEFAULTS if key != "rounds"}
+    return {key: str(value) if isinstance(value, pathlib.Path) else value for key, value in asked.items()
+            if key in ALWAYS_KEPT or value != DEFAULTS[key]}
 
 
 # ---- figures -------------------------------------------------------------------------------------
@@ -53,9 +70,11 @@ def labels(row):
     return list(dict.fromkeys(label for round_ in row["rounds"] for label in round_))
 
 
-def ratios(row):
-    """Of each that can be told: ours to the better rival, medians and round by round, and whether what is asked holds."""
-    key, told = row["headline"], []
+def ratios(row, key=None):
+    """Of each that can be told: ours to the better rival, medians and round by round, and whether what is asked holds: of the headline. By another
+    figure nothing is asked."""
+    bounds = () if key else ("at_most", "at_least")
+    key, told = key or row["headline"], []
     for ratio in row["ratios"]:
         present = [label for label in ratio["rivals"] if median(row, label, key) is not None]
         ours = median(row, ratio["ours"], key)
@@ -67,8 +86,8 @@ def ratios(row):
         each = [round_[ratio["ours"]][key] / round_[better][key] for round_ in row["rounds"]
                 if ratio["ours"] in round_ and round_.get(better, {}).get(key)]
         value = ours / median(row, better, key)
-        one = {"ours": ratio["ours"], "rival": better, "value": value, "least": min(each), "most": max(each), "of": len(present)}
-        for bound in ("at_most", "at_least"):
+        one = {"ours": ratio["ours"], "rival": better, "value": value, "least": min(each), "most": max(each)}
+        for bound in bounds:
             if bound in ratio:
                 one.update(bound=bound, asked=ratio[bound], holds=value <= ratio[bound] if bound == "at_most" else value >= ratio[bound])
         told.append(one)
@@ -82,8 +101,9 @@ def ratio_words(one):
 
 
 def limit(row, label):
-    """Who was at the end of his strength; "neither": both waited, for each other or for others."""
-    if median(row, label, "server") is None:
+    """Who was at the end of his strength; "neither": both waited, for each other or for others. Where capacity is measured, server and load
+    may have the same cores, and their shares say only who took which part."""
+    if median(row, label, "server") is None or row["headline"] == "capacity":
         return "–"
     shares = {key: median(row, label, key) or 0 for key in ("server", "load", "service", "others")}
     if shares["server"] + shares["others"] >= 0.95:
@@ -144,9 +164,21 @@ def steps(row):
             yield label, {key: statistics.median(one[key] for one in same) for key in same[0]}
 
 
-def step_words(label, step):
+def step_words(label, step, unit):
     return (f"{label} at {step['percent']:.0f} % ({step['rate']:.0f}/s): p50 {step['p50_us'] / 1000:.2f}, p99 {step['p99_us'] / 1000:.2f}, "
-            f"p99.9 {step['p999_us'] / 1000:.2f} ms" + (f", {step['owed']:.0f} never begun" if step.get("owed") else ""))
+            f"p99.9 {step['p999_us'] / 1000:.2f} ms, {number(step.get('cpu_us'))} {headline_words('cpu_us', unit)}"
+            + (f", {step['owed']:.0f} never begun" if step.get("owed") else ""))
+
+
+def beside_capacity(row):
+    """Capacity is what CPU time promises; this is what came of it: rates, and what a unit cost server and load together."""
+    if row["headline"] != "capacity":
+        return
+    for one in ratios(row, "rate"):
+        yield f"rates, {many(row['unit'])}/s: {ratio_words(one)}"
+    each = [(label, median(row, label, "both_cpu_us")) for label in labels(row)]
+    if any(value for _, value in each):
+        yield f"server and load, {headline_words('cpu_us', row['unit'])}: " + "; ".join(f"{label} {number(value)}" for label, value in each)
 
 
 def told(name, row):
@@ -154,11 +186,12 @@ def told(name, row):
     lines = [f"{name}: {row['says']}"]
     if row["rounds"]:
         lines.append(grid([heads(row), *(cells(row, label) for label in labels(row))]))
-        lines += [step_words(label, step) for label, step in steps(row)]
+        lines += [step_words(label, step, row["unit"]) for label, step in steps(row)]
         for label in labels(row):
             faults = next((result["faults"] for round_ in row["rounds"] for result in [round_.get(label, {})] if result.get("faults")), [])
             lines += [f"{label}: {fault}" for fault in faults]
         lines += [ratio_words(one) for one in ratios(row)]
+        lines += beside_capacity(row)
         if len(row["rounds"]) < 3:
             lines.append(f"{len(row['rounds'])} of at least 3 rounds: no figure to keep")
     if row.get("failed"):
@@ -180,14 +213,27 @@ def between(words):
     return f"{words[0]}" if len(words) == 1 else f"{words[0]} to {words[-1]}"
 
 
+def asked_words(rows):
+    """What was asked for and is not the default, as it is said; of which rows, where not of all. How long is told apart."""
+    said = {}
+    for name, row in rows.items():
+        for key, value in row["words"].items():
+            if key != "seconds" and value != DEFAULTS.get(key):
+                value = "; ".join(value) if isinstance(value, list) else value
+                word = f"--{key.replace('_', '-')}" + ("" if value is True else f" '{value}'" if " " in str(value) else f" {value}")
+                said.setdefault(word, []).append(name)
+    return [word if len(names) == len(rows) else f"{word} ({', '.join(names)})" for word, names in said.items()]
+
+
 def made_words(kept):
-    """When, and how long."""
-    rows = [row for row in kept["rows"].values() if row["rounds"]]
+    """When, how long, by which words, and of which state of our tree."""
+    rows = {name: row for name, row in kept["rows"].items() if row["rounds"]}
     if not rows:
         return "nothing was measured"
-    ahead = ", --ahead" if any(row["words"]["ahead"] for row in rows) else ""
-    return (f"{between(row['made'][:10] for row in rows)}, {between(len(row['rounds']) for row in rows)} rounds of "
-            f"{between(row['words']['seconds'] for row in rows)} s{ahead}")
+    commits = sorted({row["commit"] for row in rows.values() if row.get("commit")})
+    return ", ".join([between(row["made"][:10] for row in rows.values()),
+                      f"{between(len(row['rounds']) for row in rows.values())} rounds of {between(row['words']['seconds'] for row in rows.values())} s",
+                      *asked_words(rows), *([f"tree at {' and '.join(commits)}"] if commits else [])])
 
 
 def markdown(kept):
@@ -211,11 +257,13 @@ def markdown(kept):
                      + "; ".join(f"{one['value']:.2f} ({one['least']:.2f}-{one['most']:.2f}) of {one['rival']}" for one in found)
                      + f" | {'; '.join(asked)} | "
                      + (f"{calls['io_uring_enter']:.3f}, {calls['all']:.3f}" if calls else "–") + f" | {limit(row, ours)} |")
+    for name, row in kept["rows"].items():
+        lines += [line for words in beside_capacity(row) for line in ("", f"`{name}`: {words}")]
     at_rates = [(name, label, step) for name, row in kept["rows"].items() for label, step in steps(row)]
     if at_rates:
-        lines += ["", "| row | who | rate | p50 ms | p99 ms | p99.9 ms |", "|---|---|---|---|---|---|"]
+        lines += ["", "| row | who | rate | p50 ms | p99 ms | p99.9 ms | CPU µs each |", "|---|---|---|---|---|---|---|"]
         lines += [f"| `{name}` | {label} | {step['percent']:.0f} %, {step['rate']:.0f}/s | {step['p50_us'] / 1000:.2f} | {step['p99_us'] / 1000:.2f} | "
-                  f"{step['p999_us'] / 1000:.2f} |" for name, label, step in at_rates]
+                  f"{step['p999_us'] / 1000:.2f} | {number(step.get('cpu_us'))} |" for name, label, step in at_rates]
     return "\n".join(lines)
 
 

@@ -27,10 +27,10 @@ GINS = ("gin, rwmutex", "gin, atomic")
 
 
 def proxy(path, unit, says, at_most=None, **more):
-    """nginx with its buffering is one more contestant where bodies are large: that is its default, and it may spill to a file."""
+    """With `buffering` nginx takes part twice: with that, too, which is its default, and may spill large bodies to a file."""
     contestants = asks(path, "nginx", "haproxy", "postern")
     rivals = PROXIES
-    if more.pop("bodies", False):
+    if more.pop("buffering", False):
         contestants = {"nginx": contestants["nginx"], "nginx, buffering": {"server": "nginx", "path": "/buffered" + path},
                        "haproxy": contestants["haproxy"], "postern": contestants["postern"]}
         rivals = ("nginx", "nginx, buffering", "haproxy")
@@ -47,11 +47,16 @@ def counted(says, contestants, ratios, **more):
 
 
 LIVE = "/live?patient=all"
+# Sockets that stay: held by a server itself, and through a proxy by the service behind, which is all that nginx and HAProxy can do.
+KEPT_SOCKETS = {**{f"{server}, through": {"server": server, "path": "/through"} for server in PROXIES}, **asks(LIVE, "gorilla"),
+                "postern, through": {"server": "postern", "path": "/through"}, **asks(LIVE, "postern")}
+KEPT_RATIOS = [("postern", ("gorilla",), {}), ("postern, through", ("nginx, through", "haproxy, through"), {})]
 
 ROWS = {
     "proxy-plain": proxy("/1k", "request", "1 KiB from the service behind, 64 kept connections, without TLS", 0.75,
-                         work="requests", clients=64, plain=True),
-    "proxy-tls": proxy("/1k", "request", "1 KiB from the service behind, 64 kept connections, TLS 1.3", 0.7, work="requests", clients=64),
+                         work="requests", clients=64, plain=True, buffering=True),
+    "proxy-tls": proxy("/1k", "request", "1 KiB from the service behind, 64 kept connections, TLS 1.3", 0.7, work="requests", clients=64,
+                       buffering=True),
     "answer-tls": proxy("/count?siteId=1", "request", "a small answer of the server itself, 64 kept connections, TLS 1.3",
                         work="requests", clients=64),
     "handshake-full": shaken("a connection, a full handshake of TLS 1.3, a small request, a goodbye", version="1.3"),
@@ -59,23 +64,18 @@ ROWS = {
     "handshake-resumed": shaken("a connection with the ticket of the client's last one, TLS 1.3, a small request, a goodbye", version="1.3", flags=["--resume"]),
     "handshake-resumed-1.2": shaken("a connection with the ticket of the client's last one, TLS 1.2, which exchanges no keys then", version="1.2", flags=["--resume"]),
     "download-plain": proxy("/1m", "MiB", "1 MiB from the service behind, 16 kept connections, without TLS", work="requests", clients=16, plain=True,
-                            bodies=True),
-    "download-tls": proxy("/1m", "MiB", "1 MiB from the service behind, 16 kept connections, TLS 1.3", 0.8, work="requests", clients=16, bodies=True),
+                            buffering=True),
+    "download-tls": proxy("/1m", "MiB", "1 MiB from the service behind, 16 kept connections, TLS 1.3", 0.8, work="requests", clients=16, buffering=True),
     "upload-plain": proxy("/drop", "MiB", "1 MiB to the service behind, 16 kept connections, without TLS", work="uploads", clients=16, plain=True,
-                          bodies=True),
-    "upload-tls": proxy("/drop", "MiB", "1 MiB to the service behind, 16 kept connections, TLS 1.3", 0.8, work="uploads", clients=16, bodies=True),
+                          buffering=True),
+    "upload-tls": proxy("/drop", "MiB", "1 MiB to the service behind, 16 kept connections, TLS 1.3", 0.8, work="uploads", clients=16, buffering=True),
     "ws-echo": dict(says="256 WebSockets over TLS: a message of 64 bytes and its echo, from the server itself", unit="message",
                     work="messages", clients=256, contestants=asks("/echo", "gorilla", "postern"), ratios=[("postern", ("gorilla",), {})]),
     "ws-proxied": proxy("/through", "message", "256 WebSockets over TLS: a message of 64 bytes and its echo, through a proxy from the service behind", work="messages", clients=256),
     "ws-opening": dict(says="9 500 WebSockets over TLS opened and kept: CPU of each", unit="socket", measure=measures.opening, clients=9500,
-                       contestants={"nginx, through": {"server": "nginx", "path": "/through"}, **asks(LIVE, "gorilla"),
-                                    "postern, through": {"server": "postern", "path": "/through"}, **asks(LIVE, "postern")},
-                       ratios=[("postern", ("gorilla",), {}), ("postern, through", ("nginx, through",), {})]),
+                       contestants=KEPT_SOCKETS, ratios=KEPT_RATIOS),
     "ws-idle": dict(says="9 500 WebSockets over TLS that say nothing: memory of each, in the process", unit="socket", headline="bytes",
-                    measure=measures.opening, settle=2, clients=9500,
-                    contestants={"nginx, through": {"server": "nginx", "path": "/through"}, **asks(LIVE, "gorilla"),
-                                 "postern, through": {"server": "postern", "path": "/through"}, **asks(LIVE, "postern")},
-                    ratios=[("postern", ("gorilla",), {}), ("postern, through", ("nginx, through",), {})]),
+                    measure=measures.opening, settle=2, clients=9500, contestants=KEPT_SOCKETS, ratios=KEPT_RATIOS),
     "ws-churn": dict(says="a WebSocket opened over TLS and closed in order, 32 at once: CPU of each", unit="socket", work="churn", clients=32,
                      contestants=asks("/echo", "gorilla", "postern"), ratios=[("postern", ("gorilla",), {})]),
     "ws-fanout": dict(says="one push to 5 000 WebSockets over TLS: time until the last one has it", unit="socket", headline="last_us",
@@ -109,7 +109,7 @@ ROWS = {
                   ratios=[("postern, 2 cores", ("postern, 1 core",), dict(at_least=1.85))]),
     "rate": proxy("/1k", "request", "as proxy-plain, at 30, 60 and 90 % of what the slowest can do: p99 at 60 %, from when a request was due",
                   work="requests", clients=64, plain=True, headline="p99_us", measure=measures.at_rates, before=measures.saturation,
-                  percents=(30, 60, 90)),
+                  percents=(30, 60, 90), buffering=True),
     "rate-count": counted("as count-get, at 30, 60 and 90 % of what the slowest can do: p99 at 60 %, from when a request was due", ("gin, atomic", "redis", "postern"),
                           [("postern", ("gin, atomic",), {}), ("postern", ("redis",), {})], posts=0, headline="p99_us",
                           measure=measures.at_rates, before=measures.saturation, percents=(30, 60, 90)),

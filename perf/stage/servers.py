@@ -3,7 +3,9 @@
 Each listens twice, without TLS and with it, where it can do both; so one configuration serves all rows, and what a row measures is
 said by what its load asks. Each is configured as its own documentation wants it for this work: one worker, no access log, kept
 connections without a bound, and the same forwarding fields. ssl_buffer_size (16k) of nginx and tune.bufsize (16k) of HAProxy are
-their defaults.
+their defaults. What nginx reads of the service it reads into proxy_buffer_size where it does not buffer, which is a page by
+default: it gets 16k, too, and as much for each buffer where it buffers; but not for WebSockets, each of which would hold one
+for small messages.
 """
 import os
 import pathlib
@@ -34,6 +36,7 @@ http {{ access_log off; keepalive_requests 1000000000; keepalive_timeout 600s; c
   uwsgi_temp_path {dir}/nginx-u; scgi_temp_path {dir}/nginx-s;
   map $http_upgrade $upgrade {{ default upgrade; '' ''; }}
   upstream edc {{ server 127.0.0.1:{upstream}; keepalive 128; keepalive_requests 1000000000; keepalive_timeout 600s; }}
+  proxy_buffer_size 16k; proxy_buffers 16 16k; proxy_busy_buffers_size 64k;
   proxy_http_version 1.1; proxy_set_header Host $host; proxy_set_header Connection $upgrade; proxy_set_header Upgrade $http_upgrade;
   proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for; proxy_set_header X-Forwarded-Proto $scheme;
   proxy_set_header X-Forwarded-Host $host; proxy_read_timeout 600s; proxy_send_timeout 600s;
@@ -42,6 +45,7 @@ http {{ access_log off; keepalive_requests 1000000000; keepalive_timeout 600s; c
     ssl_ciphers ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-AES128-GCM-SHA256;
     location = /count {{ return 200 '{{"count":0}}'; }}
     location /buffered/ {{ proxy_pass http://edc/; }}
+    location = /through {{ proxy_pass http://edc; proxy_buffering off; proxy_request_buffering off; proxy_buffer_size 4k; }}
     location / {{ proxy_pass http://edc; proxy_buffering off; proxy_request_buffering off; }} }} }}
 """
 HAPROXY = """global
@@ -129,6 +133,8 @@ def missing(names):
 
 def prepare(words):
     """Before anything is measured: what is built for it, room for descriptors, an end that cleans up. Hold what this returns until the end."""
+    if os.cpu_count() < 2:
+        fail("there is one processor here, and two are wanted: the server has the first to itself, the load and the service the second")
     only_one = alone()
     words.files = descriptors()
     # A socket through a proxy has two descriptors there.
@@ -147,6 +153,7 @@ class Stage:
         self.directory, self.words = directory, words
         self.processes, self.commands = {}, {}
         self.recorder = None             # perf/profile's: it samples while a measure watches
+        self.raised = set()              # the processes whose sites have a count (counts.py)
         self.environment = {**os.environ, "LD_LIBRARY_PATH": f"{DEPS}/haproxy/lib:{DEPS}/redis/lib"}
         directory.chmod(0o755)           # nginx's worker is another user, when this one is root and its configuration says nothing
         subprocess.run([TREE / "tools/certificates", directory], check=True)

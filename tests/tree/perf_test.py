@@ -13,10 +13,13 @@ import json
 import pathlib
 import shutil
 import signal
+import socketserver
 import subprocess
 import sys
 import tempfile
+import threading
 import time
+import types
 import unittest
 import unittest.mock
 
@@ -25,7 +28,7 @@ PERF = HERE.parent.parent / "perf"
 KEPT = HERE / "perf_kept.json"
 
 sys.path.insert(0, str(PERF))
-from stage import load, machine, measures, profile, report, rows, servers  # noqa: E402
+from stage import counts, load, machine, measures, profile, report, rows, servers  # noqa: E402
 
 
 def run(program, *arguments):
@@ -61,6 +64,10 @@ class Rows(unittest.TestCase):
         ports = [*servers.PLAIN.values(), *servers.TLS.values(), servers.UPSTREAM]
         self.assertEqual(len(ports), len(set(ports)))
 
+    def test_one_processor_is_too_few_and_that_is_said(self):
+        with unittest.mock.patch("os.cpu_count", return_value=1), self.assertRaisesRegex(SystemExit, "one processor here, and two are wanted"):
+            servers.prepare(None)
+
     def test_who_is_missing_is_named_with_how_to_get_him(self):
         before = dict(servers.RIVALS)
         self.addCleanup(servers.RIVALS.update, before)
@@ -70,6 +77,31 @@ class Rows(unittest.TestCase):
         self.assertTrue(said.startswith("not here: gin, nginx, redis. "), said)
         self.assertIn("tools/bootstrap && perf/bootstrap gin redis", said)
         self.assertIsNone(servers.missing(["postern", "bare"]))
+
+
+class Counts(unittest.TestCase):
+    """What a server answers about a site, read by who is to see that there is something to read."""
+
+    def answered(self, answer):
+        class Handler(socketserver.StreamRequestHandler):
+            def handle(self):
+                self.rfile.readline()
+                self.wfile.write(answer)
+
+        server = socketserver.TCPServer(("127.0.0.1", 0), Handler)
+        thread = threading.Thread(target=server.handle_request)
+        thread.start()
+        self.addCleanup(server.server_close)
+        self.addCleanup(thread.join)
+        return server.server_address[1]
+
+    def test_a_count_is_told_from_none(self):
+        self.assertEqual(counts.asked_redis(self.answered(b"$2\r\n20\r\n"), "site-0000"), 20)
+        self.assertEqual(counts.asked_redis(self.answered(b"$-1\r\n"), "site-0000"), 0)
+        for number in (20, 0):
+            body = b'{"count":%d}' % number
+            head = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body)
+            self.assertEqual(counts.asked_http(self.answered(head + body), "site-0000"), number)
 
 
 class Words(unittest.TestCase):
@@ -85,7 +117,8 @@ class Words(unittest.TestCase):
         self.refused("must be above 0", "all", "--rounds", "0")
         self.refused("must be above 0", "all", "--seconds", "0")
         self.refused("must be above 0", "count-get", "--sites", "0")
-        self.refused("--only: apache is in none of these rows; there are: haproxy; nginx; postern", "proxy-plain", "--only", "apache")
+        self.refused("must be above 0", "ws-heartbeat", "--heartbeat", "0")
+        self.refused("--only: apache is in none of these rows; there are: haproxy; nginx; nginx, buffering; postern", "proxy-plain", "--only", "apache")
         self.refused("--key", "proxy-tls", "--key", "dsa")
 
     def test_leak_knows_whom_it_sends_clients_to(self):
@@ -226,6 +259,15 @@ class Kept(unittest.TestCase):
         self.assertLess(report.goodness(row, one)[0], 1)
         self.assertAlmostEqual(report.goodness(row, one)[3], 1 / 1.85)
 
+    def test_beside_capacity_stands_what_came_of_it(self):
+        row = self.kept["rows"]["cores"]
+        one, = report.ratios(row, "rate")
+        self.assertNotIn("asked", one)
+        said = report.told("cores", row)
+        self.assertIn("rates, requests/s: postern, 2 cores / postern, 1 core: 1.88 (round by round 1.88-1.88)\n", said)
+        self.assertIn("server and load, µs CPU/request: postern, 1 core 25.00; postern, 2 cores 26.00", said)
+        self.assertEqual(report.limit(row, "postern, 2 cores"), "–")
+
     def test_who_was_the_limit(self):
         self.assertEqual(report.limit(self.kept["rows"]["proxy-plain"], "postern"), "server")
         self.assertEqual(report.limit(self.kept["rows"]["count-get"], "postern"), "load")
@@ -238,7 +280,9 @@ class Kept(unittest.TestCase):
         said = report.told("count-get", self.kept["rows"]["count-get"])
         self.assertIn("asked ≤ 1.3: 1.40 ✗", said)
         self.assertIn("1 of at least 3 rounds", said)
-        self.assertIn("3 never begun", report.told("rate", self.kept["rows"]["rate"]))
+        said = report.told("rate", self.kept["rows"]["rate"])
+        self.assertIn("nginx at 60 % (6000/s): p50 0.50, p99 4.00, p99.9 9.00 ms, – µs CPU/request, 3 never begun\n", said)
+        self.assertIn("p99.9 5.00 ms, 20.00 µs CPU/request\n", said)
         self.assertIn("failed: nginx does not listen", report.told("storm", self.kept["rows"]["storm"]))
 
     def test_the_table_is_markdown(self):
@@ -249,9 +293,29 @@ class Kept(unittest.TestCase):
                       "0.70 (0.62-0.96) of haproxy | ≤ 0.75 ✓ | 0.068, 0.070 | server |", said)
         self.assertIn("| ≥ 1.85 ✓ |", said)
         self.assertIn("| `storm` | p99 ms | failed |", said)
-        self.assertIn("| `rate` | postern | 60 %, 6000/s | 0.40 | 3.00 | 5.00 |", said)
-        for table in said.split("\n\n")[1:]:
+        self.assertIn("| `rate` | postern | 60 %, 6000/s | 0.40 | 3.00 | 5.00 | 20.00 |", said)
+        self.assertIn("\n\n`cores`: rates, requests/s: postern, 2 cores / postern, 1 core: 1.88", said)
+        for table in (part for part in said.split("\n\n") if part.startswith("|")):
             self.assertEqual(len({line.count("|") for line in table.strip().splitlines()}), 1, table)
+
+    def test_a_row_that_failed_takes_no_whole_ones_place(self):
+        whole, failed = self.kept["rows"]["proxy-plain"], self.kept["rows"]["storm"]
+        self.assertFalse(report.replaces(failed, whole))
+        for row, before in ((whole, whole), (whole, failed), (failed, failed), (failed, None), (whole, None)):
+            self.assertTrue(report.replaces(row, before))
+
+    def test_words_that_are_not_the_default_are_kept_and_told(self):
+        words = types.SimpleNamespace(**{**report.DEFAULTS, "version": "1.2", "sites": 7, "only": ["nginx", "postern"],
+                                         "disk": pathlib.Path("/a disk")})
+        self.assertEqual(report.kept_words(words), {
+            "seconds": 2, "warm": 0.5, "ahead": False, "key": "ecdsa", "group": "X25519", "clients": None,
+            "version": "1.2", "sites": 7, "only": ["nginx", "postern"], "disk": "/a disk"})
+        kept = json.loads(KEPT.read_text())
+        for name in ("proxy-plain", "count-get", "cores", "rate"):
+            kept["rows"][name].update(words={**kept["rows"][name]["words"], "ahead": True}, commit="0123456789ab-dirty")
+        kept["rows"]["cores"]["words"] = {**report.kept_words(words), "ahead": True}
+        self.assertEqual(report.made_words(kept), "2026-01-02, 1 to 3 rounds of 2 s, --ahead, --only 'nginx; postern' (cores), --sites 7 (cores), "
+                         "--version 1.2 (cores), --disk '/a disk' (cores), tree at 0123456789ab-dirty")
 
     def test_the_picture_has_each_ratio_with_its_spread(self):
         status, said, errors = run("plot", "--script", KEPT, KEPT)
