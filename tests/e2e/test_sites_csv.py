@@ -59,21 +59,22 @@ class Sites(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
                          "next": page[-1] if page and page[-1] != names[-1] else None}
         body = json.loads(body)
         assert body.pop("reason").startswith("import ")
-        if method == "PUT":
-            new = parts[0] not in self.sites
-            if new:
-                self.set(parts[0], revision=0)
-            self.sites[parts[0]].update(body)
-            self.sites[parts[0]]["revision"] += 1
-            return 201 if new else 200, self.shown(self.sites[parts[0]])
         key = fields["Idempotency-Key"]
         assert re.fullmatch(r"[!-~]{1,255}", key)
-        if key in self.keys:
-            assert self.keys[key][0] == (target, body)
-            return self.keys[key][1]
-        answer = self.change(self.sites.get(parts[0]), RESOURCES[parts[1]], body["by"])
-        self.keys[key] = (target, body), answer
-        return answer
+        if key not in self.keys:
+            answer = self.rule(parts[0], body) if method == "PUT" else self.change(self.sites.get(parts[0]), RESOURCES[parts[1]], body["by"])
+            self.keys[key] = (target, body), answer
+        elif self.keys[key][0] != (target, body):
+            return 422, {"error": "idempotency_key_reused", "message": "the key is another request's"}
+        return self.keys[key][1]
+
+    def rule(self, name, body):
+        new = name not in self.sites
+        if new:
+            self.set(name, revision=0)
+        self.sites[name].update(body)
+        self.sites[name]["revision"] += 1
+        return 201 if new else 200, self.shown(self.sites[name])
 
     def change(self, site, kind, by):
         assert by and abs(by) <= 1_000_000
@@ -319,6 +320,23 @@ def test_a_connection_that_breaks_anywhere_counts_nothing_twice(sites, run, tabl
         if at >= len(seen):
             return
     raise AssertionError("an import has no end")
+
+
+def test_rules_that_are_sent_again_undo_nothing_that_others_said_meanwhile(sites, run, table):
+    sites.set("07", cap=5)
+    puts = []
+
+    def hook(method, target):
+        if method == "PUT":
+            puts.append(target)
+            if len(puts) == 2:
+                sites.sites["07"].update(cap=3, revision=3)
+        return "after" if len(puts) == 1 and method == "PUT" else None
+
+    sites.hook = hook
+    done = run("import", table("07,paused,9,0,0,0,0"))
+    assert len(puts) == 2 and (sites.sites["07"]["status"], sites.sites["07"]["cap"]) == ("paused", 3)
+    assert done.returncode == 1 and "changed by others meanwhile: line 2: site 07: cap is 3 here and 9 in the file" in done.stderr
 
 
 def test_a_break_for_good_can_be_repeated(sites, run, table):
