@@ -421,6 +421,18 @@ def test_who_changed_what_when_from_what_to_what_and_why(state):
     assert [entry["outcome"] for entry in shown if entry["kind"] == "refuse"] == ["site_cap_reached"]
 
 
+def test_what_a_key_asked_for_and_was_there_already_is_shown_as_nothing_to_change(tmp_path):
+    j = Journal(1).start()
+    j[0].append(RULES, site="07", cap=5, rule_changes=1, actor="a")
+    j[0].append(REFUSE, site="07", key="k", digest=bytes(range(16)), outcome=0, actor="a", reason="protocol 2").commit()
+    state = j.stop().write(tmp_path)
+    assert verify(state)["sound"]
+    shown = next(entry for entry in entries(state) if entry["kind"] == "refuse")
+    assert (shown["outcome"], shown["key"], shown["site"], shown["reason"]) == ("", "k", "07", "protocol 2")
+    lines = posternctl("--state", state).stdout.splitlines()
+    assert sum("nothing to change" in line for line in lines) == 1 and not any("refused" in line for line in lines)
+
+
 def test_what_is_reserved_is_shown_from_what_to_what(tmp_path):
     j = Journal(1).start()
     for number in (1, 2, 3):
