@@ -96,6 +96,7 @@ static enum count_refusal told_at(struct command command, unsigned asker, uint64
 	while ((decision = decider_decide(W->decider, &command, asker, now_ms, outcome)) != DECIDED) {
 		uint32_t of = decision == RECALL_STUDY ? COUNT_STUDY : command.site;
 
+		cr_assert(decision == RECALL_SITE || decision == RECALL_STUDY, "told %d, where a recall is all that may be wanted", (int)decision);
 		for (unsigned core = 0; core < W->count; core++) {
 			if (decider_holds(W->decider, of, core))
 				decider_recalled(W->decider, of, core, permits_recall(W->permits[core], of));
