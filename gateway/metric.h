@@ -43,6 +43,7 @@ struct metrics {
 	metric count_changes;            /* of counts and their rules: recorded, durable, published */
 	metric count_asked;              /* commands that this core's clients had decided on core 0 */
 	metric count_recalls;            /* by core 0: permits of a site, or of the study, were asked back from all cores */
+	metric count_syncs;              /* by core 0: what other cores had published of a site was to be on the disk first */
 	metric count_allotments;         /* given by core 0 */
 	metric count_keys;               /* Idempotency-Keys that are remembered (a gauge, core 0's) */
 	metric count_reservations;       /* open (a gauge, core 0's) */

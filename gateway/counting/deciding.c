@@ -351,7 +351,7 @@ static void recall_begin(struct deciding *d, uint32_t site, bool syncs, struct c
 	link_init(&recall->waiting);
 	link_put_last(&recall->waiting, &waiting->in_line);
 	link_put_last(&d->recalls, &recall->in_recalls);
-	metric_add(&d->counting->worker->metrics.count_recalls, 1);
+	metric_add(syncs ? &d->counting->worker->metrics.count_syncs : &d->counting->worker->metrics.count_recalls, 1);
 	for (unsigned i = 0; i < cores; i++) {
 		struct recall_part *part = &recall->parts[i];
 

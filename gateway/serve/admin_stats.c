@@ -78,6 +78,7 @@ static unsigned figures_of(const struct worker *w, struct figure *f)
 		{ "count", "changes", "count_changes_total", "counter", "Changes of counts and rules that are durable", metric_read(&m->count_changes) },
 		{ "count", "asked", "count_asked_total", "counter", "Changes that were decided on core 0 for this core", metric_read(&m->count_asked) },
 		{ "count", "recalls", "count_recalls_total", "counter", "Recalls of what cores may raise by themselves", metric_read(&m->count_recalls) },
+		{ "count", "syncs", "count_syncs_total", "counter", "Syncs of other cores' journals that a lowering waited for", metric_read(&m->count_syncs) },
 		{ "count", "allotments", "count_allotments_total", "counter", "Allotments of room under a cap", metric_read(&m->count_allotments) },
 		{ "count", "keys", "count_keys", "gauge", "Idempotency-Keys that are remembered", metric_read(&m->count_keys) },
 		{ "count", "reservations", "count_reservations", "gauge", "Reservations that are open", metric_read(&m->count_reservations) },
