@@ -318,23 +318,20 @@ static void part_deliver(struct core *to, struct message *message)
 	counting_barrier(part->holder, &part->waiter);
 }
 
-/* All have answered. If one of them was stopped in the middle, nobody knows what it spent. */
+/* All have answered. If one of them was stopped in the middle, nobody knows what it spent. Of who waits the first is the one that was told to:
+ * without a sync that one is not decided. Those behind it may need none, and if they do they are told so themselves. */
 static void recall_over(struct recall *recall)
 {
 	struct deciding *d = recall->deciding;
 	struct link *link;
 
 	link_remove(&recall->in_recalls);
-	if (recall->syncs && !recall->failure)
+	if (recall->failure)
+		fail(d, owner_of(link_take_first(&recall->waiting), struct change, in_line), recall->failure);
+	else if (recall->syncs)
 		decider_synced(d->decider, recall->site);
-	while ((link = link_take_first(&recall->waiting))) {
-		struct change *change = owner_of(link, struct change, in_line);
-
-		if (recall->failure)
-			fail(d, change, recall->failure);
-		else
-			decide(d, change);
-	}
+	while ((link = link_take_first(&recall->waiting)))
+		decide(d, owner_of(link, struct change, in_line));
 	free(recall);
 }
 
