@@ -338,11 +338,10 @@ static void sites_answer(struct exchange *x, struct sites *s)
 		answer_study(x);
 		break;
 	case SITES_ONE:
-		/* By its name: where an earlier request of this key founded it, this one may have come when there was no such site. */
-		if (site_look(x, s->target.site, &found))
-			answer_site(x, change_founded(s->change) ? 201 : 200, s->target.site, &found);
-		else
-			exchange_refuse(x, &SITE_UNKNOWN);
+		/* By its name: where an earlier request of this key founded it, this one may have come when there was no such site. Now there
+		 * is: the first rules of a site are recorded whatever they say, and a site stays. */
+		check(site_look(x, s->target.site, &found));
+		answer_site(x, change_founded(s->change) ? 201 : 200, s->target.site, &found);
 		break;
 	case SITES_RESERVE:
 		answer_reservation(x, s);
