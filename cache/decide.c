@@ -236,13 +236,12 @@ static void book_published(struct book *book, const int64_t by[COUNT_KINDS])
 
 /* ---- what a power cut leaves ---- */
 
-/* Recorded in stream 0, which loses nothing that stands before what rests on it. */
+/* Recorded in stream 0, which loses nothing that stands before what rests on it. Never between SYNC_SITE and decider_synced, so `looked` needs none
+ * of it. */
 static void book_vouch(struct book *book, const int64_t by[COUNT_KINDS])
 {
-	for (unsigned kind = 0; kind < COUNT_KINDS; kind++) {
+	for (unsigned kind = 0; kind < COUNT_KINDS; kind++)
 		book->vouched[kind] += by[kind];
-		book->looked[kind] += by[kind];
-	}
 }
 
 /* Would nothing be below zero, whatever a power cut takes of the other streams? Withdrawals are all in stream 0. */
