@@ -63,8 +63,11 @@ char *configuration_told(const struct record *record)
 	/* Of a start with many streams a further record, which has heads alone (cache/record.h). */
 	if (record->detail.size >= 5 && memcmp(record->detail.bytes, "heads", 5) == 0)
 		return NULL;
-	words = strndup(record->detail.bytes ? record->detail.bytes : "", record->detail.size);
+	/* Not strndup: the text is no string, and may be the last of its file; where strings are checked strictly that is read beyond its end. */
+	words = calloc(1, record->detail.size + 1);
 	check(words);
+	if (record->detail.size > 0)
+		memcpy(words, record->detail.bytes, record->detail.size);
 	return words;
 }
 
