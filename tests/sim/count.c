@@ -11,8 +11,9 @@
  *   - the journal as an auditor reads it (count_audit.h) is never over a cap nor below zero, and recovery makes the same of it
  *   - after an end in order that is what the last life showed to its readers
  *   - a drain ends by itself; nobody is told that it is late; nothing is left over
- * In the weaker modes of durability a power cut may take what was acknowledged; what is left adds up all the same, and nothing has to be made good. */
-#include "gateway/counting/change.h"
+ * In the weaker modes of durability a power cut may take what was acknowledged, but not what makes room: rules, and what frees some under a cap. What
+ * is left adds up all the same, and nothing has to be made good. */
+#include "gateway/counting/change_inside.h"
 #include "gateway/counting/refusal.h"
 #include "gateway/gateway.h"
 #include "gateway/journal/state.h"
@@ -52,6 +53,7 @@ struct client {
 	struct change *change;
 	struct command command;
 	struct call *call;
+	int64_t capped_since[2];         /* how often rules of its site, and of the study, had changed when it asked; COUNT_NONE: there was no cap */
 	bool leaves;
 	unsigned left;                   /* calls that it will still make */
 	unsigned rest_ms;
@@ -260,6 +262,14 @@ static void key_roll(struct counts *w, struct call *call)
 	call->site = first->site;
 	memcpy(call->by, first->by, sizeof call->by);
 	call->variant = first->variant;
+	call->sets_status = first->sets_status;
+	call->sets_cap = first->sets_cap;
+	call->status = first->status;
+	call->cap = first->cap;
+	call->if_match = first->if_match;
+	call->if_none_match = first->if_none_match;
+	call->match_revision = first->match_revision;
+	call->none_revision = first->none_revision;
 	if (first->kind != CALL_RESERVE) {
 		call->token = first->token;
 		return;
@@ -287,7 +297,7 @@ static void call_roll(struct counts *w, struct call *call)
 		reserve_roll(w, call);
 	else
 		reserved_roll(w, call);
-	if (call->kind != CALL_RULES && w->token_count < COUNT_TOKENS - 1 && dice_chance(dice, 25))
+	if (w->token_count < COUNT_TOKENS - 1 && dice_chance(dice, 25))
 		key_roll(w, call);
 }
 
@@ -400,6 +410,41 @@ static void cut_between(struct client *client, const struct call *call)
 		actor_in(&w->end, 1);
 }
 
+/* The cap of this site, or of the study, by the number of its rules' changes; COUNT_NONE: there is none. */
+static int64_t capped(const struct counts *w, unsigned site)
+{
+	const struct count *count = w->gateway.count;
+	const char id[2] = { (char)('a' + site), '\0' };
+	uint32_t number = COUNT_STUDY;
+	struct count_site found;
+
+	if (site != COUNT_ALL && count_find(count, id, 1, &number) != COUNT_OK)
+		return COUNT_NONE;
+	count_look(count, number, &found);
+	return found.rules.cap == COUNT_NO_CAP ? COUNT_NONE : (int64_t)found.rules.changes;
+}
+
+/* What is decided before a change is shown before it, so a cap that stood when it was asked for, and stands unchanged now, stood when it was decided.
+ * Without a record of its own it is a repetition, or there was nothing to change. */
+static bool is_kept(const struct client *client, const struct call *call)
+{
+	const struct counts *w = client->all;
+	const struct record *record = &client->change->record;
+	const bool under_cap = (client->capped_since[0] != COUNT_NONE && client->capped_since[0] == capped(w, call->site)) ||
+	                       (client->capped_since[1] != COUNT_NONE && client->capped_since[1] == capped(w, COUNT_ALL));
+
+	switch (record->kind) {
+	case RECORD_RULES:
+		return true;
+	case RECORD_CHANGE:
+		return under_cap && call->by[COUNT_ENROLLED] - call->by[COUNT_WITHDRAWN] < 0;
+	case RECORD_RELEASE:
+		return under_cap;
+	default:
+		return false;
+	}
+}
+
 /* `asked`: it was not refused before anything was asked. */
 static void answered(struct client *client, struct call *call, const struct reason *reason, bool asked)
 {
@@ -424,6 +469,8 @@ static void answered(struct client *client, struct call *call, const struct reas
 		call->key = COUNT_NONE;
 	if (call->refusal == REFUSAL_SITES_FULL)
 		sites_full_judge(w, call);
+	if (asked && call->answer == CALL_DONE)
+		call->kept = is_kept(client, call);
 	if (asked && call->kind == CALL_RULES && call->answer == CALL_DONE) {
 		call->founds_known = true;
 		call->founds = change_founded(client->change);
@@ -514,6 +561,8 @@ static void client_asks(struct client *client)
 		look(w, call->site, &seen);
 		call->site_known = seen.revision > 0;
 	}
+	client->capped_since[0] = call->site == COUNT_ALL ? COUNT_NONE : capped(w, call->site);
+	client->capped_since[1] = capped(w, COUNT_ALL);
 	command_make(w, call, &client->command);
 	call_trace(w, call, "asks");
 	client->change = change_begin(x, &client->command, &words, &reason);
@@ -846,12 +895,17 @@ static void calls_resolve(struct counts *w, const struct audit *audit)
 			if (call->recorded)
 				world_fail(world, "call %u is recorded twice", call->number);
 			call->recorded = true;
+			/* One that is kept for its key may be of rules that were so already: done, and nothing was changed. */
 			if (call->answer == CALL_NEVER || (call->answer == CALL_REFUSED && record->kind != RECORD_REFUSE))
 				world_fail(world, "call %u was refused, and is recorded", call->number);
+			if (record->kind == RECORD_REFUSE && record->outcome == REFUSAL_NONE && call->kind != CALL_RULES)
+				world_fail(world, "call %u is no rules, and is recorded as nothing to change", call->number);
+			if (call->answer == CALL_DONE && record->kind == RECORD_REFUSE && record->outcome != REFUSAL_NONE)
+				world_fail(world, "call %u was acknowledged, and is recorded as refused", call->number);
 			if (call->answer == CALL_LOST) {
 				call->late = w->faulty && record->kind == RECORD_CHANGE;
-				call->answer = record->kind == RECORD_REFUSE ? CALL_REFUSED : CALL_DONE;
 				call->refusal = record->kind == RECORD_REFUSE ? (int)record->outcome : REFUSAL_NONE;
+				call->answer = call->refusal ? CALL_REFUSED : CALL_DONE;
 				call->ended = w->places;
 			}
 			if (call->key != COUNT_NONE && !w->keys[call->key].known)
@@ -881,7 +935,7 @@ static void calls_acknowledged(struct counts *w, const struct audit *audit)
 		if (call->key != COUNT_NONE && (call->answer == CALL_DONE || call->answer == CALL_REFUSED)) {
 			if (!(audit->model.keys >> call->key & 1))
 				world_fail(&w->sim->world, "call %u was answered, and its key %d is forgotten", call->number, call->key);
-		} else if (call->answer == CALL_DONE && !call->recorded && call->kind != CALL_RULES) {
+		} else if (call->answer == CALL_DONE && !call->recorded && (call->kind != CALL_RULES || call->kept)) {
 			world_fail(&w->sim->world, "call %u was acknowledged, and is lost", call->number);
 		}
 	}
@@ -924,9 +978,15 @@ static void history_judge(struct counts *w, const struct audit *audit, bool whol
 	}
 }
 
-/* In the weaker modes what was acknowledged may be gone, and nobody knows what of the rest had been there. */
+/* In the weaker modes what was acknowledged may be gone, but for what others may rest on, and nobody knows what of the rest had been there. */
 static void calls_lossy(struct counts *w, const struct audit *audit)
 {
+	for (size_t i = 0; i < audit->count; i++)
+		if (audit->records[i].call != COUNT_NONE)
+			w->calls[audit->records[i].call].recorded = true;
+	for (unsigned i = w->first_call; i < w->call_count; i++)
+		if (w->calls[i].kept && !w->calls[i].recorded)
+			world_fail(&w->sim->world, "call %u made room and was acknowledged, and is lost", w->calls[i].number);
 	for (unsigned i = 0; i < w->token_count; i++) {
 		struct call *call;
 
@@ -938,7 +998,6 @@ static void calls_lossy(struct counts *w, const struct audit *audit)
 		call->token = (int)i;
 		call->answer = CALL_LOST;
 	}
-	(void)audit;
 }
 
 static void life_judge(struct counts *w, bool first)

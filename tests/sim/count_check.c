@@ -213,6 +213,14 @@ static bool looks_so(const struct model *model, const struct token *tokens, cons
 	       seen->revision == model->sites[call->site].revision;
 }
 
+/* Exactly one founds a site. Of a raise that others have under way the decider may not know yet. */
+static bool founds_wrongly(const struct model *model, const struct call *call)
+{
+	if (!call->founds_known || call->site == COUNT_ALL)
+		return false;
+	return call->founds ? model->sites[call->site].ruled || call->site_known : model->sites[call->site].revision == 0;
+}
+
 /* The first with its key does it; all others hear what it was told. */
 static bool keyed_step(struct model *model, const struct rules_of_run *rules, const struct call *call)
 {
@@ -221,7 +229,7 @@ static bool keyed_step(struct model *model, const struct rules_of_run *rules, co
 	unsigned causes;
 
 	if (model->keys & bit)
-		return call->answer != CALL_LOST;
+		return call->answer != CALL_LOST && !(call->founds_known && call->founds);
 	causes = call->late ? 0 : causes_of(model, rules, call);
 	if (answer->known && answer->refusal != REFUSAL_NONE) {
 		if (!(causes & cause(answer->refusal)) && !call->lax)
@@ -230,6 +238,8 @@ static bool keyed_step(struct model *model, const struct rules_of_run *rules, co
 	} else if (answer->known && (causes || (call->kind == CALL_RESERVE && answer->token != call->token))) {
 		return false;
 	}
+	if (!causes && founds_wrongly(model, call))
+		return false;
 	model->keys |= bit;
 	if (!causes)
 		done(model, rules->tokens, call);
@@ -258,9 +268,7 @@ bool model_step(struct model *model, const struct rules_of_run *rules, const str
 		return causes & cause(call->refusal) || (call->lax && spent & cause(call->refusal));
 	if (causes)
 		return false;
-	/* Exactly one founds a site. Of a raise that others have under way the decider may not know yet. */
-	if (call->founds_known && call->site != COUNT_ALL &&
-	    (call->founds ? model->sites[call->site].ruled || call->site_known : model->sites[call->site].revision == 0))
+	if (founds_wrongly(model, call))
 		return false;
 	done(model, rules->tokens, call);
 	return true;

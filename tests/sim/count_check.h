@@ -76,12 +76,13 @@ struct call {
 	int key;                         /* COUNT_NONE: without, or it does not count */
 	int asked_key;                   /* … as it was asked */
 	bool site_known;                 /* when it was asked, readers saw something of it */
-	bool founds_known, founds;       /* RULES that are done: was it told that they founded the site? */
+	bool founds_known, founds;       /* RULES that are done: was it told that they founded the site? Who repeats them is told that they did not */
 	unsigned variant;                /* with one key: the request */
 	enum call_answer answer;
 	int refusal;                     /* enum count_refusal, or REFUSAL_SITE_NEW */
 	bool lax;                        /* a disk had failed before its end: what was spent then stays spent, so caps may refuse early */
 	bool recorded;
+	bool kept;                       /* answered, and others may have come to rest on it since: no power cut may take it */
 	bool late;                       /* its core's disk had failed, and only the next start found it: what was decided meanwhile did not know of it */
 	struct seen seen;                /* CALL_LOOK */
 	struct model whole;              /* CALL_WHOLE */
