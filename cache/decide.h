@@ -39,7 +39,8 @@
  * In one direction only: answers to recalls and commands may overtake each other.
  *
  * Every command is decided in the end. A command that was told RECALL keeps, until it is decided, the site (or the study) from being handed
- * out again, so it is told so at most once for each. Whoever gives up such a command says so with decider_forget.
+ * out again, so it is told so at most once for each. SYNC_SITE keeps nothing: a command whose turn comes when others have lowered what was synced is
+ * told so again. Whoever gives up a command says so with decider_forget.
  *
  * Pure: no clock (the time is given), no I/O, no randomness.
  *
@@ -132,12 +133,15 @@ void decider_publishes_early(struct decider *);
 /* `asker`: the core whose client it is. RECALL_…: nothing has happened, and outcome is not filled in; ask the cores for which decider_holds says
  * so (of the command's site, or of COUNT_STUDY) and that are not asked already, give decider_recalled their answers, then ask again with
  * the same command. ENTER_SITE, only where the command's site is COUNT_SITE_NONE: nothing has happened; enter it (count_enter), make its memory
- * (count_reserve), and ask again with its number. SYNC_SITE: nothing has happened; decide no other command of that site before all cores have synced
- * what they have published of it, say decider_synced, and ask again. To keep recalls few, let a site's recall hold up commands of that site, and the
+ * (count_reserve), and ask again with its number. SYNC_SITE: nothing has happened; decide no other command of that site before all cores but 0 have
+ * synced what they have published of it, say decider_synced, and ask again. (What core 0 published stands in stream 0, before what lowers it.) Where
+ * a core cannot sync, forget the command and go on with the others. To keep recalls few, let a site's recall hold up commands of that site, and the
  * study's all. */
 enum decision decider_decide(struct decider *, struct command *, unsigned asker, uint64_t now_ms, struct outcome *);
 bool decider_holds(const struct decider *, uint32_t site, unsigned core);  /* site may be COUNT_STUDY */
 void decider_recalled(struct decider *, uint32_t site, unsigned core, int64_t room);
+/* What was published of the site when SYNC_SITE was told is on the disk, in all streams: it may be lowered. Once for each SYNC_SITE, and never where
+ * a sync has failed. */
 void decider_synced(struct decider *, uint32_t site);
 /* The command is not going to be decided. Harmless for one that was never told RECALL. */
 void decider_forget(struct decider *, struct command *);

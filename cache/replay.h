@@ -13,9 +13,10 @@
  *   - rules, reservations and lowerings stand in stream 0 alone; numbers are within their bounds; site ids are site ids
  *   - at the end, of all sites and the study: no sum of any kind is below zero, nor the count. One stream's line may be
  *
- * The sums hold for whatever streams were cut off by a crash, as long as nothing was published before it was durable. In the weaker modes of
- * durability a power cut may take the end of one stream that a lowering in stream 0 rests on; then replay_end says REPLAY_MISSES. Whether they
- * were at work is not known here. What cannot come from that is REPLAY_WRONG: a kind that stream 0 alone changes, or only one stream.
+ * The sums hold for whatever streams were cut off by a crash, as long as what is lowered was on the disk first (SYNC_SITE of decide.h). A journal
+ * whose lowerings did not wait for that may, in a weaker mode of durability, have lost in a power cut the end of a stream that a lowering in stream 0
+ * rests on; then replay_end says REPLAY_MISSES. How it was written is not known here. What cannot come from that is REPLAY_WRONG: a kind that stream
+ * 0 alone changes, or only one stream.
  *
  * Restored lines go to the shard with the number of the stream, when the stream is read: when the next one begins, or at replay_end.
  *

@@ -65,7 +65,7 @@ struct counting {
 	unsigned told_count, told_space;
 	bool begun;                      /* its journal has RECORD_START, and so gets RECORD_STOP */
 	unsigned under_way;              /* changes begun here that are not over */
-	unsigned asked;                  /* recalls of core 0 that are not answered yet */
+	unsigned asked;                  /* recalls and syncs that core 0 wants and that are not answered yet */
 	struct journal_statistics statistics; /* read by any core */
 	uint64_t request_prefix, request_number;
 	struct deciding *deciding;       /* core 0's; others NULL */

@@ -117,7 +117,7 @@ static void settle(struct link *waiters, const struct reason *failure)
 	}
 }
 
-/* Barriers that had nothing to wait for. What they wait for meanwhile is the next round's, in the same turn. */
+/* Barriers that had nothing to wait for, and syncs that are over. What they wait for meanwhile is the next round's, in the same turn. */
 static void settle_due(struct journal *journal)
 {
 	struct link now;

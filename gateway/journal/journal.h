@@ -45,7 +45,9 @@ struct journal;
 struct journal_waiter {
 	struct link in_journal;
 	void (*settled)(struct journal_waiter *, const struct reason *failure); /* NULL: durable (as the mode has it). May append. */
-	bool synced;                     /* of journal_append: settled when it is on the disk, in every mode, and so is all behind it */
+	/* Of journal_append: settled when it is on the disk, in every mode. So is all of its block, also what stands before it there; the blocks behind it
+	 * are settled as the mode has it, after that. */
+	bool synced;
 };
 
 /* Where a stream stands, as recovery found it. */

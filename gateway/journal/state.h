@@ -79,7 +79,7 @@ struct journal {
 	uint8_t *spares[SPARES_MAX];
 	unsigned spare_count;
 	size_t waiting_bytes;
-	struct link due;                 /* barriers that wait for nothing: settled in this turn */
+	struct link due;                 /* barriers and syncs that wait for nothing more: settled in this turn */
 	struct link syncs;               /* … and those that wait for the next sync */
 
 	/* What is settled, and what is in the file. */
