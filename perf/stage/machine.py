@@ -74,13 +74,16 @@ def described():
 
 
 def commit():
-    """Of the tree, with -dirty where it is not as committed; None: there is no git here, or it knows nothing of this tree."""
+    """Of the tree, with -dirty where it is not as committed, kept runs aside; None: there is no git here, or it knows nothing of this tree."""
+    def git(*words):
+        return subprocess.run(["git", "-C", TREE, *words], capture_output=True, text=True, env={**os.environ, "GIT_CEILING_DIRECTORIES": str(TREE.parent)})
+
     try:
-        found = subprocess.run(["git", "-C", TREE, "describe", "--always", "--abbrev=12", "--exclude", "*", "--dirty"], capture_output=True, text=True,
-                               env={**os.environ, "GIT_CEILING_DIRECTORIES": str(TREE.parent)})
+        found = git("rev-parse", "--short=12", "HEAD")
+        changed = git("diff", "--quiet", "HEAD", "--", ".", ":!perf/results")
     except FileNotFoundError:
         return None
-    return found.stdout.strip() if found.returncode == 0 else None
+    return found.stdout.strip() + ("-dirty" if changed.returncode else "") if found.returncode == 0 else None
 
 
 # ---- processes -----------------------------------------------------------------------------------
