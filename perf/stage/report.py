@@ -225,15 +225,20 @@ def asked_words(rows):
     return [word if len(names) == len(rows) else f"{word} ({', '.join(names)})" for word, names in said.items()]
 
 
-def made_words(kept):
-    """When, how long, by which words, and of which state of our tree."""
-    rows = {name: row for name, row in kept["rows"].items() if row["rounds"]}
+def made_briefly(kept):
+    """When, and how long."""
+    rows = [row for row in kept["rows"].values() if row["rounds"]]
     if not rows:
         return "nothing was measured"
+    return (f"{between(row['made'][:10] for row in rows)}, {between(len(row['rounds']) for row in rows)} rounds of "
+            f"{between(row['words']['seconds'] for row in rows)} s")
+
+
+def made_words(kept):
+    """The same, and by which words, and of which state of our tree."""
+    rows = {name: row for name, row in kept["rows"].items() if row["rounds"]}
     commits = sorted({row["commit"] for row in rows.values() if row.get("commit")})
-    return ", ".join([between(row["made"][:10] for row in rows.values()),
-                      f"{between(len(row['rounds']) for row in rows.values())} rounds of {between(row['words']['seconds'] for row in rows.values())} s",
-                      *asked_words(rows), *([f"tree at {' and '.join(commits)}"] if commits else [])])
+    return ", ".join([made_briefly(kept), *asked_words(rows), *([f"tree at {' and '.join(commits)}"] if commits else [])])
 
 
 def markdown(kept):
