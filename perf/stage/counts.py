@@ -4,19 +4,18 @@ A server that has just been started knows no site. Whoever asked it then would b
 finding nothing is other work than reading what is there.
 
 Of several cores each should have a share in each site, so a site is raised by the load itself, over as many connections as it has raises:
-that all RAISES of one fall on the same of two cores is less likely than one in half a million.
+where two cores share the connections evenly, that all RAISES of one fall on the same core is less likely than one in half a million.
 """
 import http.client
 import json
 import socket
 
 from stage.load import Load
-from stage.machine import fail
+from stage.machine import PATIENCE_S, fail
 from stage.servers import PLAIN
 
 RAISES = 20                     # of each site, where the cores are several; one else, which is soon done on a slow disk, too
 CLIENTS = 64
-PATIENCE_S = 60
 
 
 def asked_http(port, site):

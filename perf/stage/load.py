@@ -5,12 +5,11 @@ import pathlib
 import re
 import select
 import shutil
-import signal
 import subprocess
 import tempfile
 import time
 
-from stage.machine import LOAD_CORE, PATIENCE_S, TREE, fail, pinned, tree_of
+from stage.machine import LOAD_CORE, PATIENCE_S, TREE, fail, interrupted, pinned, tree_of
 
 
 class Load:
@@ -98,13 +97,7 @@ class Calls:
         """All calls, and those of them that entered the ring; None: nobody counted."""
         if not self.process:
             return None
-        self.process.send_signal(signal.SIGINT)
-        try:
-            _, said = self.process.communicate(timeout=PATIENCE_S)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
-            fail(f"{self.by}, which counts calls, does not end")
+        said = interrupted(self.process, f"{self.by}, which counts calls,")
         if self.by == "perf":
             found = {line.split(",")[2].split(":")[1]: line.split(",")[0] for line in said.splitlines() if line.count(",") > 2}
             if not all(value.isdigit() for value in found.values()) or len(found) != 2:

@@ -130,6 +130,17 @@ def kill_tree(process):
     process.wait()
 
 
+def interrupted(process, who):
+    """What it says at its end, which SIGINT asks for."""
+    process.send_signal(signal.SIGINT)
+    try:
+        return process.communicate(timeout=PATIENCE_S)[1]
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+        fail(f"{who} does not end")
+
+
 def user_system_seconds(path):
     """Of a file stat, of a process or of one of its threads."""
     fields = pathlib.Path(path).read_text().rsplit(")", 1)[1].split()

@@ -13,7 +13,7 @@ import shutil
 import signal
 import subprocess
 
-from stage.machine import DEPS, LOAD_CORE, PATIENCE_S, TREE, fail, pinned, tree_of
+from stage.machine import DEPS, LOAD_CORE, PATIENCE_S, TREE, fail, interrupted, pinned, tree_of
 
 # The first that matches a function counts; functions are asked from the innermost outwards.
 KERNEL = [(layer, re.compile(pattern)) for layer, pattern in (
@@ -82,13 +82,8 @@ class Recorder:
             os.close(each)
 
     def end(self):
-        self.process.send_signal(signal.SIGINT)
         try:
-            _, said = self.process.communicate(timeout=PATIENCE_S)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
-            fail("perf, which samples, does not end")
+            said = interrupted(self.process, "perf, which samples,")
         finally:
             self.pipes_close()
         if self.process.returncode not in (0, -signal.SIGINT):    # having written all, it ends by the signal

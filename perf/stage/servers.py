@@ -16,8 +16,8 @@ import sys
 import time
 
 from stage.load import Load
-from stage.machine import (DEPS, ENDED, LOAD_CORE, SERVER_CORE, TREE, alone, descriptors, end_cleans_up, fail, insist_free, kill_tree,  # noqa: F401
-                           listens, pinned)
+from stage.machine import (DEPS, LOAD_CORE, SERVER_CORE, TREE, alone, descriptors, end_cleans_up, fail, insist_free, kill_tree, listens,
+                           pinned)
 
 UPSTREAM = 29010
 OURS = ("perf-load", "perf-upstream", "perf-bare")
