@@ -55,6 +55,25 @@ static const struct reason *length_judge(const struct ws_frame *frame, uint64_t 
 	return NULL;
 }
 
+/* Of a length of `wide` bytes as much as is there, byte by byte, with zeroes or ones behind it: with several bounds broken it is the first
+ * byte that says which, and not how many came with it. */
+static const struct reason *wide_judge(const struct ws_frame *frame, const uint8_t *bytes, size_t there, unsigned wide,
+	const struct ws_frame_rules *rules, uint64_t *length)
+{
+	const uint64_t shortest = wide == 2 ? LENGTH_16 : UINT16_MAX + 1u;
+	const struct reason *broken = NULL;
+	uint64_t low = 0;
+
+	for (size_t i = 0; i < there && !broken; i++) {
+		const unsigned place = 8 * (wide - 1 - (unsigned)i);
+
+		low |= (uint64_t)bytes[i] << place;
+		broken = length_judge(frame, low, low | (((uint64_t)1 << place) - 1), shortest, rules);
+	}
+	*length = low;
+	return broken;
+}
+
 enum ws_decode ws_frame_decode(struct ws_frame *frame, size_t *size, const uint8_t *bytes, size_t n,
 	const struct ws_frame_rules *rules, const struct reason **broken)
 {
@@ -80,34 +99,22 @@ enum ws_decode ws_frame_decode(struct ws_frame *frame, size_t *size, const uint8
 
 	unsigned seven = bytes[1] & 0x7F;
 	unsigned wide = seven == LENGTH_16 ? 2 : seven == LENGTH_64 ? 8 : 0;
-	uint64_t low = 0, high, shortest = 0;
+	uint64_t length = seven;
 
-	if (wide == 0) {
-		low = high = seven;
-	} else {
-		if (ws_opcode_control(frame->opcode)) {
-			*broken = &WS_CONTROL_TOO_LONG;
-			return WS_DECODE_BROKEN;
-		}
-
-		/* As much of it as is there, then zeroes or ones. */
-		unsigned there = n - 2 < wide ? (unsigned)(n - 2) : wide;
-		unsigned missing_bits = 8 * (wide - there);
-
-		for (unsigned i = 0; i < there; i++)
-			low = low << 8 | bytes[2 + i];
-		low = missing_bits < 64 ? low << missing_bits : 0;
-		high = missing_bits < 64 ? low | (((uint64_t)1 << missing_bits) - 1) : UINT64_MAX;
-		shortest = wide == 2 ? LENGTH_16 : UINT16_MAX + 1u;
-	}
-	if ((*broken = length_judge(frame, low, high, shortest, rules)) != NULL)
+	if (wide > 0 && ws_opcode_control(frame->opcode))
+		*broken = &WS_CONTROL_TOO_LONG;
+	else if (wide > 0)
+		*broken = wide_judge(frame, bytes + 2, n - 2 < wide ? n - 2 : wide, wide, rules, &length);
+	else
+		*broken = length_judge(frame, seven, seven, 0, rules);
+	if (*broken != NULL)
 		return WS_DECODE_BROKEN;
 
 	size_t whole = 2 + wide + (frame->masked ? sizeof(frame->mask) : 0);
 
 	if (n < whole)
 		return WS_DECODE_MORE;
-	frame->length = low;
+	frame->length = length;
 	if (frame->masked)
 		memcpy(frame->mask, bytes + 2 + wide, sizeof(frame->mask));
 	*size = whole;

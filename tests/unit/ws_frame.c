@@ -9,13 +9,25 @@ static const struct ws_frame_rules FROM_CLIENT = {
 	.frame_bytes_max = NO_LIMIT, .message_bytes_left = NO_LIMIT, .from_client = true,
 };
 
+/* The byte of a header whose length field ends before `at` that takes the length above `bound`; 99: none. */
+static unsigned exceeds_at(uint64_t length, size_t at, uint64_t bound)
+{
+	for (unsigned i = 2; i < at; i++) {
+		unsigned behind = 8 * ((unsigned)at - 1 - i);
+
+		if (length >> behind << behind > bound)
+			return i;
+	}
+	return 99;
+}
+
 /* Every rule at once, on 14 bytes. Breaks are listed in the order of the bytes, as the codec promises to find them. */
 static enum ws_decode naive_decode(struct ws_frame *frame, size_t *size, const uint8_t *b,
 	const struct ws_frame_rules *rules, const struct reason **broken)
 {
 	unsigned opcode = b[0] % 16, seven = b[1] % 128;
 	bool control = opcode > 7, masked = b[1] >= 128;
-	uint64_t length = seven;
+	uint64_t length = seven, left = b[0] & 0x70 ? rules->coded_bytes_left : rules->message_bytes_left;
 	size_t at = 2;
 
 	*broken = NULL;
@@ -50,9 +62,9 @@ static enum ws_decode naive_decode(struct ws_frame *frame, size_t *size, const u
 		*broken = &WS_LENGTH_NEGATIVE;
 	else if ((seven == 126 && length < 126) || (seven == 127 && length < 65536))
 		*broken = &WS_LENGTH_NOT_MINIMAL;
-	else if (!control && length > rules->frame_bytes_max)
+	else if (!control && exceeds_at(length, at, rules->frame_bytes_max) <= exceeds_at(length, at, left) && length > rules->frame_bytes_max)
 		*broken = &WS_FRAME_TOO_LARGE;
-	else if (!control && length > (b[0] & 0x70 ? rules->coded_bytes_left : rules->message_bytes_left))
+	else if (!control && length > left)
 		*broken = &WS_MESSAGE_TOO_LARGE;
 	if (*broken)
 		return WS_DECODE_BROKEN;
@@ -180,6 +192,9 @@ static const struct reason *refusal(const char *bytes, size_t n, const struct ws
 Test(ws_frame, each_rule_is_refused_by_its_name_at_the_byte_that_breaks_it)
 {
 	struct ws_frame_rules in_message = FROM_CLIENT, limited = FROM_CLIENT, from_server = FROM_CLIENT;
+	const struct reason *broken;
+	struct ws_frame frame;
+	size_t size;
 
 	in_message.in_message = true;
 	limited.frame_bytes_max = 0x10000;
@@ -204,6 +219,12 @@ Test(ws_frame, each_rule_is_refused_by_its_name_at_the_byte_that_breaks_it)
 	cr_assert_eq(refusal("\x82\xFF\x80", 3, &FROM_CLIENT), &WS_LENGTH_NEGATIVE);
 	cr_assert_eq(refusal("\x82\xFF\x00\x00\x01", 5, &limited), &WS_FRAME_TOO_LARGE);
 	cr_assert_eq(refusal("\x82\xFE\x80\x01", 4, &limited), &WS_MESSAGE_TOO_LARGE);
+	/* The first byte of the length breaks the one bound, the second the other: the first counts, also where both have come. */
+	limited.frame_bytes_max = 1000;
+	limited.message_bytes_left = 300;
+	cr_assert_eq(refusal("\x82\xFE\x03", 3, &limited), &WS_MESSAGE_TOO_LARGE);
+	cr_assert_eq(ws_frame_decode(&frame, &size, (const uint8_t *)"\x82\xFE\x03\xFB", 4, &limited, &broken), WS_DECODE_BROKEN);
+	cr_assert_eq(broken, &WS_MESSAGE_TOO_LARGE);
 }
 
 Test(ws_frame, an_agreed_reserved_bit_passes_and_is_told)
